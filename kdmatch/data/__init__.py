@@ -1,0 +1,1 @@
+"""Readers, validation and sampling of query-document rows: one Arrow schema, streamed."""

@@ -1,0 +1,156 @@
+"""Training batches: whole queries of labelled rows, unlabelled rows mixed in, alike in length."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from kdmatch.data.ids import PairIds
+
+_WINDOW = 24
+
+
+@dataclass
+class ScoredPairs:
+    """Everything a training step reads about `n` pairs.
+
+    Attributes:
+        ids: PairIds of the student's encoder.
+        label: float32 `(n,)`, standardised; NaN where unlabelled.
+        group: int32 `(n,)`. Query of each row.
+        weight: float32 `(n,)`.
+        scores: teacher name to float32 `(n,)`, standardised; NaN where absent.
+    """
+
+    ids: PairIds
+    label: np.ndarray
+    group: np.ndarray
+    weight: np.ndarray
+    scores: Mapping[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def batch(self, rows: np.ndarray) -> tuple[dict[str, Any], dict[str, Any], np.ndarray]:
+        """`(inputs, targets, weights)` of some rows, as `Distiller` reads them."""
+        targets = {
+            "label": self.label[rows],
+            "group": self.group[rows],
+            "scores": {name: score[rows] for name, score in self.scores.items()},
+        }
+        return self.ids.pad(rows), targets, self.weight[rows]
+
+
+class TrainingBatches(keras.utils.PyDataset):
+    """An endless shuffled pass over scored pairs, cut into epochs of `steps`.
+
+    Labelled rows come by whole queries (at most `rows_per_query` of each, for
+    the pairs of the hard loss); the rest of a batch are unlabelled rows. Parts
+    of a batch are drawn from rows alike in length. Batch `b` of epoch `e` is a
+    function of the seed alone, so a run that resumes sees what it would have.
+
+    Args:
+        pairs: ScoredPairs.
+        batch_size: int. Rows of a batch.
+        unlabelled_share: float. Share of each batch that is unlabelled rows.
+        steps: int. Batches of an epoch.
+        rows_per_query: int. Rows of one query at most, in one pass.
+        seed: int.
+        first_epoch: int. Epoch to begin with when a run resumes.
+    """
+
+    def __init__(
+        self,
+        pairs: ScoredPairs,
+        batch_size: int,
+        unlabelled_share: float = 0.0,
+        steps: int = 100,
+        rows_per_query: int = 16,
+        seed: int = 0,
+        first_epoch: int = 0,
+    ) -> None:
+        super().__init__()
+        self.pairs = pairs
+        self.steps = steps
+        labelled = np.flatnonzero(~np.isnan(pairs.label))
+        unlabelled = np.flatnonzero(np.isnan(pairs.label))
+        if not len(unlabelled):
+            unlabelled_share = 0.0
+        if not len(labelled):
+            unlabelled_share = 1.0
+        other = round(batch_size * unlabelled_share)
+        self._streams = [
+            _Stream(pairs, rows, size, seed + salt, rows_per_query)
+            for rows, size, salt in ((labelled, batch_size - other, 0), (unlabelled, other, 1))
+            if size
+        ]
+        self._epoch = first_epoch
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, index: int) -> tuple[dict[str, Any], dict[str, Any], np.ndarray]:
+        number = self._epoch * self.steps + index
+        rows = np.concatenate([stream.rows(number) for stream in self._streams])
+        return self.pairs.batch(rows)
+
+    def on_epoch_end(self) -> None:
+        self._epoch += 1
+
+
+class _Stream:
+    """Rows of batch number `b`, over endless passes each shuffled anew.
+
+    Batches are made a window at a time: the window's rows, sorted by length
+    with queries kept together, are cut into batches, which all streams of a
+    seed shuffle alike. So the parts of one batch are alike in length.
+    """
+
+    def __init__(
+        self, pairs: ScoredPairs, rows: np.ndarray, size: int, seed: int, rows_per_query: int
+    ) -> None:
+        self._rows, self._size, self._seed, self._cap = rows, size, seed, rows_per_query
+        together = not np.isnan(pairs.label[rows]).all()
+        # Unlabelled rows have no pairs to form, so each is shuffled by itself.
+        groups = pairs.group[rows] if together else np.arange(len(rows))
+        self._group = np.unique(groups, return_inverse=True)[1]
+        self._sizes = pairs.ids.sizes
+        self._group_of = np.zeros(len(pairs), np.int64)
+        self._group_of[rows] = self._group
+        self._passes: dict[int, np.ndarray] = {}
+        self._window, self._batches = -1, np.zeros((0, 0), np.int64)
+
+    def rows(self, number: int) -> np.ndarray:
+        window, slot = divmod(number, _WINDOW)
+        if window != self._window:
+            self._window, self._batches = window, self._cut(window)
+        return self._batches[np.random.default_rng(window).permutation(_WINDOW)[slot]]
+
+    def _cut(self, window: int) -> np.ndarray:
+        length = _WINDOW * self._size
+        first, parts, found = window * length, [], 0
+        which, offset = divmod(first, len(self._pass(0)))
+        while found < length:
+            part = self._pass(which)[offset : offset + length - found]
+            parts.append(part)
+            found, which, offset = found + len(part), which + 1, 0
+        rows = np.concatenate(parts)
+        groups, inverse = np.unique(self._group_of[rows], return_inverse=True)
+        longest = np.zeros(len(groups), np.int64)
+        np.maximum.at(longest, inverse, self._sizes[rows])
+        return rows[np.lexsort((inverse, longest[inverse]))].reshape(_WINDOW, self._size)
+
+    def _pass(self, which: int) -> np.ndarray:
+        if which not in self._passes:
+            generator = np.random.default_rng([self._seed, which])
+            place = generator.permutation(int(self._group.max()) + 1)[self._group]
+            order = np.lexsort((generator.random(len(self._rows)), place))
+            ranked = place[order]
+            starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
+            counts = np.diff(np.append(starts, len(ranked)))
+            position = np.arange(len(ranked)) - np.repeat(starts, counts)
+            self._passes = {k: v for k, v in self._passes.items() if k in (0, which - 1)}
+            self._passes[which] = self._rows[order[position < self._cap]]
+        return self._passes[which]

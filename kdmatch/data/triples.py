@@ -1,0 +1,37 @@
+"""(query, positive, negative) triples out of graded labels."""
+
+import numpy as np
+
+
+def build_triples(
+    label: np.ndarray, query: np.ndarray, per_query: int, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers of positives and negatives, of one query with unlike labels.
+
+    Args:
+        label: float `(n,)`; NaN rows take no part.
+        query: int `(n,)`. Query of each row.
+        per_query: int. Triples of a query at most, drawn evenly from all.
+        seed: int.
+
+    Returns:
+        positive rows and negative rows, int `(t,)` each.
+
+    >>> positive, negative = build_triples(np.array([2.0, 1.0, 0.0]), np.array([4, 4, 9]), 5)
+    >>> positive.tolist(), negative.tolist()
+    ([0], [1])
+    """
+    generator = np.random.default_rng(seed)
+    order = np.argsort(query, kind="stable")
+    bounds = np.flatnonzero(np.diff(query[order])) + 1
+    positives, negatives = [], []
+    for rows in np.split(order, bounds):
+        above = label[rows][:, None] > label[rows][None, :]
+        first, second = np.nonzero(above)
+        if len(first) > per_query:
+            kept = np.sort(generator.choice(len(first), per_query, replace=False))
+            first, second = first[kept], second[kept]
+        positives.append(rows[first])
+        negatives.append(rows[second])
+    empty = [np.zeros(0, dtype=np.int64)]
+    return np.concatenate(positives or empty), np.concatenate(negatives or empty)

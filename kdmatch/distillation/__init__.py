@@ -1,0 +1,1 @@
+"""Losses, the Distiller and the training loop around it."""

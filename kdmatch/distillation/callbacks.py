@@ -1,0 +1,191 @@
+"""What happens at the end of an epoch: validation, collapse check, checkpoint, history."""
+
+import csv
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kdmatch.errors import CollapsedRunError
+
+COLUMNS = (
+    "step",
+    "seconds",
+    "loss",
+    "soft_loss",
+    "hard_loss",
+    "relevance_loss",
+    "valid_auc",
+    "learning_rate",
+)
+
+
+class Validation(keras.callbacks.Callback):
+    """Scores the validation rows after each epoch and keeps the best weights.
+
+    Args:
+        score: callable returning the student's logits `(n,)` on the rows.
+        metric: callable from those logits to the number to make large.
+        patience: int. Epochs without a better value before training stops.
+
+    Attributes:
+        best: float. Best value so far.
+        best_weights: list of arrays, the student's weights then.
+    """
+
+    def __init__(
+        self,
+        score: Callable[[], np.ndarray],
+        metric: Callable[[np.ndarray], float],
+        patience: int,
+    ) -> None:
+        super().__init__()
+        self.score, self.metric, self.patience = score, metric, patience
+        self.best, self.waited = -np.inf, 0
+        self.best_weights: list[np.ndarray] = []
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        logits = self.score()
+        raise_if_collapsed(logits, epoch, logs or {})
+        value = self.metric(logits)
+        if logs is not None:
+            logs["valid_auc"] = value
+        if value > self.best:
+            self.best, self.waited = value, 0
+            self.best_weights = self.model.student.get_weights()
+        else:
+            self.waited += 1
+            if self.waited >= self.patience:
+                self.model.stop_training = True
+
+
+def raise_if_collapsed(logits: np.ndarray, epoch: int, logs: dict[str, Any]) -> None:
+    """Stop a run whose model scores all pairs alike, or not at all.
+
+    Raises:
+        CollapsedRunError: with what to change.
+    """
+    mend = (
+        "lower training.learning_rate, lengthen training.warmup, or set "
+        "training.hard: pointwise or both"
+    )
+    if not np.isfinite(logits).all():
+        raise CollapsedRunError(f"training diverged in epoch {epoch + 1} (a score is NaN); {mend}")
+    scores = np.tanh(logits)
+    if len(scores) > 1 and scores.std() < 1e-3:
+        raise CollapsedRunError(
+            f"training collapsed in epoch {epoch + 1}: all scores are {scores.mean():.4f} "
+            f"(hard loss {logs.get('hard_loss', float('nan')):.4f}); {mend}"
+        )
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Everything needed to go on exactly, written atomically after each epoch.
+
+    Holds the distiller's variables (dropout's seeds among them), the
+    optimizer's, the validation's best weights, and the history so far.
+
+    Args:
+        path: Path of the `.npz`.
+        validation: Validation, whose state is kept too.
+        history: History, likewise.
+    """
+
+    def __init__(self, path: Path, validation: Validation, history: "History") -> None:
+        super().__init__()
+        self.path, self.validation, self.history = path, validation, history
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        arrays = {f"model/{i}": v.numpy() for i, v in enumerate(self._variables("model"))}
+        arrays |= {f"optimizer/{i}": v.numpy() for i, v in enumerate(self._variables("optimizer"))}
+        arrays |= {f"best/{i}": v for i, v in enumerate(self.validation.best_weights)}
+        state = {
+            "epoch": epoch + 1,
+            "best": float(self.validation.best),
+            "waited": self.validation.waited,
+            "stopped": bool(self.model.stop_training),
+            "history": self.history.rows,
+        }
+        partial = self.path.with_suffix(".partial.npz")
+        np.savez(partial, state=np.array(json.dumps(state)), **arrays)  # type: ignore[arg-type]
+        partial.replace(self.path)
+
+    def restore(self, model: keras.Model) -> tuple[int, bool]:
+        """Load the checkpoint into `model`, if there is one.
+
+        Returns:
+            epoch to go on with, and whether training had already stopped.
+        """
+        if not self.path.exists():
+            return 0, False
+        self.set_model(model)
+        model.optimizer.build(model.trainable_variables)
+        with np.load(self.path) as arrays:
+            state = json.loads(str(arrays["state"]))
+            for part in ("model", "optimizer"):
+                for i, variable in enumerate(self._variables(part)):
+                    variable.assign(arrays[f"{part}/{i}"])
+            count = sum(name.startswith("best/") for name in arrays.files)
+            self.validation.best_weights = [arrays[f"best/{i}"] for i in range(count)]
+        self.validation.best, self.validation.waited = state["best"], state["waited"]
+        self.history.rows = state["history"]
+        return state["epoch"], state["stopped"]
+
+    def _variables(self, part: str) -> list[Any]:
+        return self.model.variables if part == "model" else self.model.optimizer.variables
+
+
+class History(keras.callbacks.Callback):
+    """`history.csv`: one line an epoch, with the columns `COLUMNS`.
+
+    Args:
+        path: Path of the file.
+        steps: int. Steps of an epoch.
+    """
+
+    def __init__(self, path: Path, steps: int) -> None:
+        super().__init__()
+        self.path, self.steps = path, steps
+        self.rows: list[dict[str, float]] = []
+        self._begun = time.monotonic()
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        before = self.rows[-1]["seconds"] if self.rows else 0.0
+        self._begun = time.monotonic() - before
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        row = {name: float(value) for name, value in (logs or {}).items() if name in COLUMNS}
+        row["step"] = (epoch + 1) * self.steps
+        row["seconds"] = round(time.monotonic() - self._begun, 2)
+        row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        self.rows.append(row)
+        with self.path.open("w", encoding="utf-8", newline="") as out:
+            writer = csv.DictWriter(out, COLUMNS)
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+
+class Progress(keras.callbacks.Callback):
+    """Reports each finished step, for a progress bar.
+
+    Args:
+        advance: callable of (steps done, one line of metrics).
+    """
+
+    def __init__(self, advance: Callable[[int, str], None]) -> None:
+        super().__init__()
+        self.advance, self._epoch, self._auc = advance, 0, ""
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        steps = self.params["steps"] or 1
+        self.advance(self._epoch * steps + batch + 1, self._auc)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._auc = f"valid AUC {(logs or {}).get('valid_auc', float('nan')):.4f}"

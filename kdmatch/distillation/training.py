@@ -1,0 +1,145 @@
+"""One training: a distiller, batches, validation, a folder to resume from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kdmatch.data.batches import ScoredPairs, TrainingBatches
+from kdmatch.data.ids import PairIds
+from kdmatch.distillation.callbacks import Checkpoint, History, Progress, Validation
+from kdmatch.distillation.distiller import Distiller
+from kdmatch.models.matcher import with_logits
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train.
+
+    Attributes:
+        steps: updates in all.
+        batch_size: rows of an update.
+        learning_rate: peak of the schedule, reached after warm-up, then cosine to 0.
+        warmup: share of the steps that rise to the peak.
+        weight_decay: AdamW's.
+        clip_norm: largest norm of the whole gradient.
+        validate_every: steps of an epoch; validation and checkpoint follow each.
+        patience: epochs without a better validation AUC before stopping.
+        unlabelled_share: share of a batch that is transfer rows.
+        rows_per_query: rows of one query at most, in one pass.
+    """
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    warmup: float
+    weight_decay: float
+    clip_norm: float
+    validate_every: int
+    patience: int
+    unlabelled_share: float
+    rows_per_query: int
+
+
+def fit_distiller(
+    distiller: Distiller,
+    pairs: ScoredPairs,
+    schedule: Schedule,
+    valid_ids: PairIds,
+    valid_metric: Callable[[np.ndarray], float],
+    folder: Path,
+    seed: int = 0,
+    advance: Callable[[int, str], None] | None = None,
+    log_dir: Path | None = None,
+) -> float:
+    """Train `distiller` and leave its student with the best weights seen.
+
+    Called again after a kill, it goes on from the last checkpoint in `folder`
+    and ends as it would have.
+
+    Args:
+        distiller: Distiller, not yet compiled.
+        pairs: ScoredPairs to learn from.
+        schedule: Schedule.
+        valid_ids: PairIds of the validation rows.
+        valid_metric: callable from their logits to the number to make large.
+        folder: Path for `history.csv` and the checkpoint.
+        seed: int. For the order of rows.
+        advance: callable of (steps done, message), for progress.
+        log_dir: Path for TensorBoard, or None.
+
+    Returns:
+        the best validation value.
+
+    Raises:
+        CollapsedRunError: if all scores become equal or NaN.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    epochs = max(1, round(schedule.steps / schedule.validate_every))
+    steps = min(schedule.validate_every, schedule.steps)
+    distiller.compile(optimizer=_optimizer(schedule, epochs * steps), jit_compile="auto")
+    scorer = with_logits(distiller.student)
+    validation = Validation(
+        lambda: predict_logits(scorer, valid_ids), valid_metric, schedule.patience
+    )
+    history = History(folder / "history.csv", steps)
+    checkpoint = Checkpoint(folder / "checkpoint.npz", validation, history)
+    first, stopped = checkpoint.restore(distiller)
+    callbacks: list[keras.callbacks.Callback] = [validation, history, checkpoint]
+    if log_dir is not None:
+        callbacks.append(keras.callbacks.TensorBoard(str(log_dir), write_graph=False))
+    if advance is not None:
+        callbacks.insert(1, Progress(advance))
+    if first < epochs and not stopped:
+        batches = TrainingBatches(
+            pairs,
+            schedule.batch_size,
+            schedule.unlabelled_share,
+            steps,
+            schedule.rows_per_query,
+            seed,
+            first_epoch=first,
+        )
+        distiller.fit(batches, initial_epoch=first, epochs=epochs, verbose=0, callbacks=callbacks)
+    distiller.student.set_weights(validation.best_weights)
+    return float(validation.best)
+
+
+def predict_logits(scorer: keras.Model, ids: PairIds, batch_tokens: int = 16_384) -> np.ndarray:
+    """Logits of every row, in the rows' order, computed in batches alike in length.
+
+    Args:
+        scorer: keras.Model from `with_logits`.
+        ids: PairIds.
+        batch_tokens: int. Padded tokens of a batch, about.
+
+    Returns:
+        float32 `(len(ids),)`.
+    """
+    logits = np.zeros(len(ids), np.float32)
+    order = np.argsort(ids.sizes, kind="stable")
+    start = 0
+    while start < len(order):
+        size = max(1, batch_tokens // max(8, int(ids.sizes[order[start]])))
+        rows = order[start : start + size]
+        logits[rows] = scorer.predict_on_batch(ids.pad(rows))["logit"]
+        start += size
+    return logits
+
+
+def _optimizer(schedule: Schedule, steps: int) -> keras.optimizers.Optimizer:
+    warmup = max(1, round(schedule.warmup * steps))
+    rate = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0,
+        decay_steps=max(1, steps - warmup),
+        warmup_target=schedule.learning_rate,
+        warmup_steps=warmup,
+    )
+    optimizer: Any = keras.optimizers.AdamW(
+        rate, weight_decay=schedule.weight_decay, global_clipnorm=schedule.clip_norm, beta_2=0.98
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "norm"])
+    return optimizer

@@ -1,0 +1,1 @@
+"""Ranking metrics with bootstrap intervals, latency, and the documents made from them."""

@@ -1,0 +1,110 @@
+"""Metrics of several models on the same rows, with paired bootstrap intervals."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from kdmatch.evaluation.bootstrap import METRICS, bootstrap
+from kdmatch.evaluation.ranks import Floats
+
+PRIMARY = "auc"
+
+
+def evaluate_scores(
+    label: ArrayLike,
+    query: ArrayLike,
+    scores: Mapping[str, ArrayLike],
+    *,
+    positive_threshold: float,
+    teacher: str | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Every metric of every model, with its 95 % interval over queries.
+
+    Args:
+        label: float array `(rows,)`. NaN where unlabelled: such rows are left out.
+        query: array `(rows,)`. Query ids.
+        scores: model name to float array `(rows,)`.
+        positive_threshold: float. Rows with `label >=` this are positives.
+        teacher: str or None. The model in `scores` that
+            `spearman_to_teacher` compares with; None leaves that metric out.
+        resamples: int. Bootstrap resamples.
+        seed: int. Seed of the resamples; the same seed draws the same queries.
+
+    Returns:
+        `{model: {metric: {"value", "low", "high"}}}`; None stands for a
+        metric that these rows do not define.
+
+    Raises:
+        UserError: if no row is labelled, only one class is there, or a score is missing.
+
+    >>> found = evaluate_scores([1, 0, 1, 0], ["a", "a", "b", "b"], {"m": [4, 3, 2, 1]},
+    ...                         positive_threshold=1, resamples=100)
+    >>> found["m"]["auc"]["value"], found["m"]["gauc"]
+    (0.75, {'value': 1.0, 'low': 1.0, 'high': 1.0})
+    """
+    metrics = METRICS if teacher is not None else METRICS[:-1]
+    draws = bootstrap(label, query, scores, positive_threshold, metrics, teacher, resamples, seed)
+    return {
+        model: {
+            metric: dict(zip(("value", "low", "high"), _with_interval(values), strict=True))
+            for metric, values in found.items()
+        }
+        for model, found in draws.items()
+    }
+
+
+def compare_scores(
+    label: ArrayLike,
+    query: ArrayLike,
+    scores: Mapping[str, ArrayLike],
+    pairs: Sequence[tuple[str, str]],
+    metrics: Sequence[str] = ("auc", "gauc", "ndcg@10"),
+    *,
+    positive_threshold: float,
+    teacher: str | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> list[dict[str, str | float | None]]:
+    """Differences between models on the same queries, with 95 % intervals.
+
+    Args:
+        pairs: pairs `(a, b)` of names in `scores`; the difference is a − b.
+        metrics: names from `METRICS`.
+
+    The other arguments are those of `evaluate_scores`.
+
+    Returns:
+        One `{"a", "b", "metric", "difference", "low", "high"}` for each pair and metric.
+    """
+    needed = {name: scores[name] for pair in pairs for name in pair}
+    if teacher is not None:
+        needed[teacher] = scores[teacher]
+    draws = bootstrap(label, query, needed, positive_threshold, metrics, teacher, resamples, seed)
+    compared: list[dict[str, str | float | None]] = []
+    for a, b in pairs:
+        for metric in metrics:
+            difference, low, high = _with_interval(draws[a][metric] - draws[b][metric])
+            compared.append(
+                {
+                    "a": a,
+                    "b": b,
+                    "metric": metric,
+                    "difference": difference,
+                    "low": low,
+                    "high": high,
+                }
+            )
+    return compared
+
+
+def _with_interval(values: Floats) -> tuple[float | None, float | None, float | None]:
+    defined = values[1:][~np.isnan(values[1:])]
+    if np.isnan(values[0]):
+        return None, None, None
+    if not len(defined):
+        return float(values[0]), None, None
+    low, high = np.quantile(defined, [0.025, 0.975])
+    return float(values[0]), float(low), float(high)

@@ -1,0 +1,78 @@
+"""The metric table that the command line prints."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from kdmatch.evaluation import formatting
+from kdmatch.evaluation.run_record import control_of, find_comparison, in_order, is_student
+
+
+def metric_table(metrics: Mapping[str, Any]) -> Table:
+    """Models of a `metrics.json` as a table: teachers, then students and controls.
+
+    Students carry the difference of their AUC to their control's, with its
+    interval, where the run compares them. The row below a student is its control.
+
+    Args:
+        metrics: the contents of a run's `metrics.json`.
+
+    Returns:
+        A table to print with rich.
+
+    >>> table = metric_table({"models": {"gbdt": {}, "albert": {}, "albert_control": {}}})
+    >>> [str(name) for name in table.columns[0].cells]
+    ['gbdt', 'albert', '  control']
+    """
+    models = metrics["models"]
+    where = [str(metrics[key]) for key in ("dataset", "split") if metrics.get(key)]
+    table = Table(
+        title=Text(" · ".join(where)) if where else None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+    )
+    table.add_column("model", no_wrap=True)
+    for heading in ("AUC", "GAUC", "NDCG@10", "to control", "params", "p50 ms"):
+        table.add_column(heading, justify="right")
+    in_students = False
+    for name in in_order(models):
+        model = models[name]
+        control = control_of(name) in models
+        student = control or is_student(name)
+        if student and not in_students and table.row_count:
+            table.add_section()
+        in_students = student
+        auc = model.get("auc") or {}
+        table.add_row(
+            Text("  control", style="dim") if control else Text(name, style="bold"),
+            Text(_breakable(formatting.number(auc.get("value")), formatting.interval(auc))),
+            *(
+                formatting.number((model.get(metric) or {}).get("value"))
+                for metric in ("gauc", "ndcg@10")
+            ),
+            _to_control(metrics, name),
+            formatting.count(model.get("parameters")),
+            formatting.milliseconds((model.get("latency_ms") or {}).get("p50")),
+        )
+    return table
+
+
+def _to_control(metrics: Mapping[str, Any], name: str) -> Text:
+    found = find_comparison(metrics, name, f"{name}_control")
+    if found is None:
+        return Text("")
+    style = ""
+    if formatting.excludes_zero(found):
+        style = "green" if found["difference"] > 0 else "red"
+    difference = formatting.signed(found["difference"], 3)
+    return Text(_breakable(difference, formatting.signed_interval(found, 3)), style=style)
+
+
+def _breakable(value: str, interval: str) -> str:
+    """Value and interval; a narrow terminal may break between them, not inside."""
+    return f"{value} {interval.replace(' ', '')}".rstrip()

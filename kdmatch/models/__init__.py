@@ -1,0 +1,1 @@
+"""Keras Functional matchers: BERT, ALBERT, TextCNN and TextCNN with attention."""

@@ -1,0 +1,117 @@
+"""Which words the two sides share, computed from the ids alone."""
+
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+
+@keras.saving.register_keras_serializable("kdmatch")
+class MatchSegments(layers.Layer):
+    """Segment ids 0 to 3: `side + 2 · [this token also stands on the other side]`.
+
+    A shallow encoder cannot find shared words by itself; told in the segment
+    embedding it costs one comparison a token pair.
+
+    Call args:
+        token_ids: int `(batch, length)`, 0 is padding.
+        segment_ids: int `(batch, length)`, 0 query, 1 document.
+
+    Returns:
+        int32 `(batch, length)`.
+
+    >>> MatchSegments()([[7, 8, 2, 8, 0]], [[0, 0, 0, 1, 0]]).tolist()  # doctest: +SKIP
+    [[0, 2, 0, 3, 0]]
+    """
+
+    def call(self, token_ids: Any, segment_ids: Any) -> Any:
+        token_ids = ops.cast(token_ids, "int32")
+        segment_ids = ops.cast(segment_ids, "int32")
+        same = ops.equal(token_ids[:, :, None], token_ids[:, None, :])
+        across = ops.not_equal(segment_ids[:, :, None], segment_ids[:, None, :])
+        real = ops.not_equal(token_ids, 0)
+        both = ops.logical_and(ops.logical_and(same, across), real[:, None, :])
+        shared = ops.logical_and(ops.any(both, axis=-1), real)
+        return segment_ids + 2 * ops.cast(shared, "int32")
+
+    def compute_output_spec(self, token_ids: Any, segment_ids: Any) -> Any:
+        return keras.KerasTensor(token_ids.shape, dtype="int32")
+
+
+@keras.saving.register_keras_serializable("kdmatch")
+class SimilarityKernels(layers.Layer):
+    """Soft counts of how many query words match the document, and how well.
+
+    Cosine similarities of all word pairs pass through `kernels` Gaussians with
+    means from -0.9 to 1 (the one at 1, with width 0.001, counts exact
+    matches); each is summed over the document and its `log1p` averaged over
+    the query's words.
+
+    Args:
+        kernels: int. Number of Gaussians.
+
+    Call args:
+        query, document: float `(batch, words, dimension)`.
+        query_mask, document_mask: bool `(batch, words)`.
+
+    Returns:
+        float `(batch, kernels)`.
+
+    Reference:
+        Xiong et al., "End-to-end neural ad-hoc ranking with kernel pooling",
+        2017 (K-NRM). It sums logs over the query; the mean keeps long queries
+        on the scale of short ones.
+    """
+
+    def __init__(self, kernels: int = 11, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.kernels = kernels
+        step = 2.0 / (kernels - 1)
+        self._means = [1.0] + [1.0 - step / 2 - step * i for i in range(kernels - 1)]
+        self._widths = [1e-3] + [0.1] * (kernels - 1)
+
+    def call(self, query: Any, document: Any, query_mask: Any, document_mask: Any) -> Any:
+        query = ops.normalize(query, axis=-1)
+        document = ops.normalize(document, axis=-1)
+        similarity = ops.einsum("bqd,bed->bqe", query, document)[..., None]
+        means = ops.convert_to_tensor(self._means, dtype=similarity.dtype)
+        widths = ops.convert_to_tensor(self._widths, dtype=similarity.dtype)
+        near = ops.exp(-ops.square(similarity - means) / (2.0 * ops.square(widths)))
+        near = near * ops.cast(document_mask, near.dtype)[:, None, :, None]
+        counts = ops.log1p(ops.sum(near, axis=2))
+        inside = ops.cast(query_mask, near.dtype)[:, :, None]
+        return ops.sum(counts * inside, axis=1) / ops.maximum(ops.sum(inside, axis=1), 1.0)
+
+    def compute_output_spec(self, query: Any, *args: Any, **kwargs: Any) -> Any:
+        return keras.KerasTensor((query.shape[0], self.kernels), dtype=self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "kernels": self.kernels}
+
+
+@keras.saving.register_keras_serializable("kdmatch")
+class MatchChannels(layers.Layer):
+    """Two channels a word: stands on the other side too; its nearest word there.
+
+    Call args:
+        ids, other_ids: int `(batch, words)` and `(batch, other words)`.
+        vectors, other_vectors: float `(batch, …, dimension)`.
+
+    Returns:
+        float `(batch, words, 2)`: 0/1, and the largest cosine in [-1, 1].
+    """
+
+    def call(self, ids: Any, other_ids: Any, vectors: Any, other_vectors: Any) -> Any:
+        real, other_real = ops.not_equal(ids, 0), ops.not_equal(other_ids, 0)
+        both = ops.logical_and(real[:, :, None], other_real[:, None, :])
+        exact = ops.logical_and(ops.equal(ids[:, :, None], other_ids[:, None, :]), both)
+        cosine = ops.einsum(
+            "bqd,bed->bqe", ops.normalize(vectors, axis=-1), ops.normalize(other_vectors, axis=-1)
+        )
+        # No other word at all reads as "nothing alike", not as the mask's depth.
+        nearest = ops.max(ops.where(both, cosine, -1.0), axis=-1)
+        channels = [ops.cast(ops.any(exact, axis=-1), vectors.dtype), nearest]
+        return ops.stack(channels, axis=-1) * ops.cast(real, vectors.dtype)[:, :, None]
+
+    def compute_output_spec(self, ids: Any, *args: Any, **kwargs: Any) -> Any:
+        return keras.KerasTensor((*ids.shape, 2), dtype=self.compute_dtype)

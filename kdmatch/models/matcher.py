@@ -1,0 +1,52 @@
+"""What all matchers share: one score out, a logit within, presets by name."""
+
+from typing import Any, Self
+
+import keras
+
+
+class Matcher(keras.Model):
+    """A Functional model from the ids of a pair to its score `(batch,)` in (-1, 1).
+
+    Subclasses list their presets in `presets` and their constructor arguments
+    in `get_config`; the name of a matcher in a config is its `kind`.
+    """
+
+    kind: str
+    presets: dict[str, dict[str, Any]] = {}
+
+    @classmethod
+    def from_preset(cls, name: str, **overrides: Any) -> Self:
+        """A matcher with a preset's arguments, some overridden.
+
+        Raises:
+            ValueError: if the preset is unknown; the message lists those known.
+        """
+        if name not in cls.presets:
+            raise ValueError(
+                f"{cls.__name__} has no preset {name!r}; choose one of {', '.join(cls.presets)}"
+            )
+        return cls(**{**cls.presets[name], **overrides})
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        return tuple(self.input.keys())
+
+
+def with_logits(student: keras.Model) -> keras.Model:
+    """A view of `student` that returns `{"logit", "score"}`, each `(batch,)`.
+
+    Args:
+        student: Functional keras.Model with a layer named `logit`.
+
+    Raises:
+        ValueError: if no layer has that name.
+    """
+    try:
+        logit = student.get_layer("logit").output
+    except ValueError as error:
+        raise ValueError(
+            f"{student.name} has no layer named 'logit'; name the last layer before the tanh so"
+        ) from error
+    flat = keras.ops.squeeze(logit, axis=-1)
+    return keras.Model(student.input, {"logit": flat, "score": student.output})

@@ -1,0 +1,62 @@
+"""Matchers by the name that a config gives them, and their weights on disk."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from kdmatch.errors import UserError
+from kdmatch.models.albert import AlbertMatcher
+from kdmatch.models.bert import BertMatcher
+from kdmatch.models.matcher import Matcher
+from kdmatch.models.textcnn import CnnAttentionMatcher, TextCnnMatcher
+
+MATCHERS: dict[str, type[Matcher]] = {
+    matcher.kind: matcher
+    for matcher in (BertMatcher, AlbertMatcher, TextCnnMatcher, CnnAttentionMatcher)
+}
+PRESETS: dict[str, type[Matcher]] = {
+    preset: matcher for matcher in MATCHERS.values() for preset in matcher.presets
+}
+
+
+def build_matcher(preset: str, **overrides: Any) -> Matcher:
+    """A matcher by preset name.
+
+    Raises:
+        UserError: if no matcher has the preset, or an override is not an
+            argument of it.
+    """
+    if preset not in PRESETS:
+        raise UserError(f"model preset {preset!r} is unknown; choose one of {', '.join(PRESETS)}")
+    try:
+        return PRESETS[preset].from_preset(preset, **overrides)
+    except TypeError as error:
+        raise UserError(f"model preset {preset}: {error}") from error
+
+
+def save_matcher(matcher: Matcher, folder: Path) -> None:
+    """Write `model.json` and `model.weights.h5`, readable on every backend."""
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / "partial.weights.h5"
+    matcher.save_weights(partial)
+    config = {"kind": matcher.kind, "config": matcher.get_config()}
+    (folder / "model.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+    partial.replace(folder / "model.weights.h5")
+
+
+def load_matcher(folder: Path) -> Matcher:
+    """The matcher that `save_matcher` wrote.
+
+    Raises:
+        UserError: if the folder holds none.
+    """
+    try:
+        saved = json.loads((folder / "model.json").read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{folder}: no model here (model.json is missing); give a folder that "
+            "`kdmatch run` wrote, for example runs/x/students/albert/seed-0"
+        ) from error
+    matcher = MATCHERS[saved["kind"]].from_config(saved["config"])
+    matcher.load_weights(folder / "model.weights.h5")
+    return matcher

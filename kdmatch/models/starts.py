@@ -1,0 +1,181 @@
+"""Where a matcher's weights begin: a pre-trained encoder, a teacher, word vectors."""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kdmatch.errors import UserError
+from kdmatch.models.albert import AlbertMatcher
+from kdmatch.models.bert import BertMatcher
+from kdmatch.models.textcnn import TextCnnMatcher
+
+
+def resolve_pretrained(start: str) -> Path:
+    """The Hugging Face directory that a config names.
+
+    `package:NAME/SUB` looks inside an installed Python package, so that a
+    config needs no path of one machine; anything else is a path.
+
+    Raises:
+        UserError: if the package or directory does not exist.
+    """
+    if start.startswith("package:"):
+        name, _, sub = start.removeprefix("package:").partition("/")
+        spec = importlib.util.find_spec(name)
+        if spec is None or not spec.submodule_search_locations:
+            raise UserError(
+                f"start {start!r}: the Python package {name!r} is not installed; "
+                f"run `pip install {name.replace('_', '-')}`"
+            )
+        folder = Path(spec.submodule_search_locations[0]) / sub
+    else:
+        folder = Path(start).expanduser()
+    if not (folder / "config.json").is_file():
+        raise UserError(
+            f"start {start!r}: {folder} is not a Hugging Face model directory "
+            "(config.json is missing)"
+        )
+    return folder
+
+
+def start_from_pretrained(
+    matcher: BertMatcher, folder: Path, take_layers: Sequence[int] | None = None
+) -> None:
+    """Copy embeddings and chosen layers of a pre-trained BERT into `matcher`.
+
+    Args:
+        matcher: BertMatcher. Same hidden size and vocabulary.
+        folder: Path. Hugging Face directory or KerasHub preset directory.
+        take_layers: layers of the source, in order; default the first ones.
+
+    Raises:
+        UserError: if sizes or layer numbers do not fit.
+    """
+    import keras_hub
+
+    source = keras_hub.models.BertBackbone.from_preset(str(folder))
+    target = matcher.encoder
+    taken = list(take_layers) if take_layers is not None else list(range(target.num_layers))
+    if len(taken) != target.num_layers or max(taken) >= source.num_layers:
+        raise UserError(
+            f"take_layers {taken}: the matcher has {target.num_layers} layers and {folder.name} "
+            f"has {source.num_layers}, counted from 0"
+        )
+    for field in ("hidden_dim", "vocabulary_size", "num_heads"):
+        if getattr(source, field) != getattr(target, field):
+            raise UserError(
+                f"start {folder.name}: its {field} is {getattr(source, field)}, the matcher's "
+                f"{getattr(target, field)}; they must be equal"
+            )
+    _copy_bert_embeddings(source, target)
+    for own, other in enumerate(taken):
+        target.get_layer(f"transformer_layer_{own}").set_weights(
+            source.get_layer(f"transformer_layer_{other}").get_weights()
+        )
+
+
+def start_from_teacher(
+    student: AlbertMatcher, teacher: BertMatcher, layer: int = 0, seed: int = 0
+) -> None:
+    """Give a 1-layer ALBERT its teacher's words and one of its layers.
+
+    The token embedding is the teacher's truncated to `embedding_dim` by SVD;
+    positions and segments are projected onto the same directions; the
+    projection back is the least-squares map from the student's normalised
+    embeddings to the teacher's, over random tokens at random places. The
+    shared layer and, where widths agree, the head are copied.
+
+    Args:
+        student: AlbertMatcher with the teacher's hidden size and vocabulary.
+        teacher: BertMatcher.
+        layer: int. Which of the teacher's layers to copy.
+        seed: int. For the random tokens.
+
+    Raises:
+        UserError: if the hidden sizes or vocabularies differ.
+    """
+    source, target = teacher.encoder, student.encoder
+    for field in ("hidden_dim", "vocabulary_size", "num_heads", "intermediate_dim"):
+        if getattr(source, field) != getattr(target, field):
+            raise UserError(
+                f"start from teacher: its {field} is {getattr(source, field)}, the student's "
+                f"{getattr(target, field)}; make them equal or set start: scratch"
+            )
+    tokens = _weight(source, "token_embedding")
+    positions = _weight(source, "position_embedding")
+    segments = _weight(source, "segment_embedding")
+    mean = tokens.mean(axis=0)
+    _, scales, directions = np.linalg.svd(tokens - mean, full_matrices=False)
+    basis = directions[: target.embedding_dim].T
+    kept_segments = segments[: target.num_segments]
+    small_tokens = (tokens - mean) @ basis
+    small_positions = positions[: target.max_sequence_length] @ basis
+    small_segments = kept_segments @ basis
+    target.get_layer("token_embedding").embeddings.assign(small_tokens)
+    target.get_layer("position_embedding").position_embeddings.assign(small_positions)
+    target.get_layer("segment_embedding").embeddings.assign(small_segments)
+
+    generator = np.random.default_rng(seed)
+    picked = generator.integers(0, len(tokens), 20_000)
+    place = generator.integers(0, min(64, len(small_positions)), 20_000)
+    side = generator.integers(0, len(kept_segments), 20_000)
+    x = _normalise(small_tokens[picked] + small_positions[place] + small_segments[side])
+    scale, shift = source.get_layer("embeddings_layer_norm").get_weights()
+    y = _normalise(tokens[picked] + positions[place] + kept_segments[side]) * scale + shift
+    with_bias = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+    solution, *_ = np.linalg.lstsq(with_bias, y, rcond=None)
+    target.get_layer("embedding_projection").set_weights([solution[:-1], solution[-1]])
+    shared = [one for one in target.layers if "inner_layer" in one.name]
+    shared[0].set_weights(source.get_layer(f"transformer_layer_{layer}").get_weights())
+    for name in ("head", "logit"):
+        own, other = student.get_layer(name), teacher.get_layer(name)
+        if [w.shape for w in own.weights] == [w.shape for w in other.weights]:
+            own.set_weights(other.get_weights())
+
+
+def start_from_vectors(matcher: TextCnnMatcher | BertMatcher, vectors: np.ndarray) -> None:
+    """Load Word2Vec vectors `(vocabulary, dimension)` into the token embedding.
+
+    Raises:
+        UserError: if the shapes differ.
+    """
+    if isinstance(matcher, TextCnnMatcher):
+        table = matcher.word_embedding.embeddings
+    else:
+        table = matcher.encoder.get_layer("token_embedding").embeddings
+    if tuple(table.shape) != vectors.shape:
+        raise UserError(
+            f"word vectors are {vectors.shape}, the embedding of {matcher.name} is "
+            f"{tuple(table.shape)}: set embedding_dim to the vectors' length"
+        )
+    table.assign(vectors)
+
+
+def _copy_bert_embeddings(source: Any, target: Any) -> None:
+    target.get_layer("token_embedding").set_weights(
+        source.get_layer("token_embedding").get_weights()
+    )
+    positions = target.get_layer("position_embedding").position_embeddings
+    positions.assign(_weight(source, "position_embedding")[: positions.shape[0]])
+    two = _weight(source, "segment_embedding")
+    segments = target.get_layer("segment_embedding").embeddings
+    # A matched token starts out like any other of its side, plus a little noise.
+    noise = np.random.default_rng(0).normal(0, 0.01, tuple(segments.shape))
+    copies = np.concatenate([two] * (segments.shape[0] // 2))
+    segments.assign(copies + np.where(np.arange(len(copies))[:, None] < 2, 0, noise))
+    target.get_layer("embeddings_layer_norm").set_weights(
+        source.get_layer("embeddings_layer_norm").get_weights()
+    )
+
+
+def _weight(backbone: Any, layer: str) -> np.ndarray:
+    return keras.ops.convert_to_numpy(backbone.get_layer(layer).weights[0])
+
+
+def _normalise(x: np.ndarray) -> np.ndarray:
+    centred = x - x.mean(axis=1, keepdims=True)
+    return centred / np.sqrt(centred.var(axis=1, keepdims=True) + 1e-12)

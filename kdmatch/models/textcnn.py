@@ -1,0 +1,173 @@
+"""TextCNN matchers: convolutions over words, interaction of the two sides."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from kdmatch.models.head import masked_max_pool, masked_mean_pool, score_head
+from kdmatch.models.match import MatchChannels, SimilarityKernels
+from kdmatch.models.matcher import Matcher
+
+
+@keras.saving.register_keras_serializable("kdmatch")
+class TextCnnMatcher(Matcher):
+    """Convolutions over the words of each side, pooled and compared.
+
+    Both sides share the embedding and the convolutions. Their max and mean
+    pools `q`, `d` go to the head as `q, d, |q − d|, q · d`, beside the
+    similarity kernels of the two word sequences.
+
+    Args:
+        vocabulary_size: int. Number of words, padding and unknown included.
+        embedding_dim: int. Length of a word vector.
+        filters: int. Filters of each width.
+        widths: sequence of int. Widths of the convolutions, in words.
+        kernels: int. Gaussians of `SimilarityKernels`; 0 leaves them out.
+        match_channels: bool. Append `MatchChannels` to every word vector.
+        head_dim: int. Width of the head's first dense layer.
+        dropout: float. Rate on word vectors and in the head.
+
+    Call args:
+        inputs: `{"query_ids", "document_ids"}`, int32 `(batch, words)`.
+
+    Returns:
+        score, float32 `(batch,)` in (-1, 1).
+
+    Reference:
+        Kim, "Convolutional neural networks for sentence classification", 2014.
+    """
+
+    kind = "textcnn"
+    presets: dict[str, dict[str, Any]] = {
+        "textcnn_128": {},
+        "textcnn_64": {"embedding_dim": 64, "filters": 64, "head_dim": 64},
+    }
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        embedding_dim: int = 128,
+        filters: int = 128,
+        widths: Sequence[int] = (1, 2, 3),
+        kernels: int = 11,
+        match_channels: bool = True,
+        head_dim: int = 128,
+        dropout: float = 0.1,
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        # === Layers ===
+        embedding = layers.Embedding(
+            vocabulary_size, embedding_dim, dtype=dtype, name="word_embedding"
+        )
+        convolutions = [
+            layers.Conv1D(
+                filters, width, padding="same", activation="relu", dtype=dtype, name=f"conv_{width}"
+            )
+            for width in widths
+        ]
+
+        # === Functional model ===
+        inputs = {
+            name: keras.Input((None,), dtype="int32", name=name)
+            for name in ("query_ids", "document_ids")
+        }
+        sides = list(inputs.values())
+        masks = [ops.not_equal(ids, 0) for ids in sides]
+        vectors = [
+            layers.Dropout(dropout)(embedding(ids)) * _column(mask)
+            for ids, mask in zip(sides, masks, strict=True)
+        ]
+        words = vectors
+        if match_channels:
+            matched = MatchChannels(name="match_channels")
+            words = [
+                ops.concatenate([own, matched(ids, other_ids, own, other)], axis=-1)
+                for ids, other_ids, own, other in (
+                    (sides[0], sides[1], vectors[0], vectors[1]),
+                    (sides[1], sides[0], vectors[1], vectors[0]),
+                )
+            ]
+        hidden = [
+            ops.concatenate([conv(side) for conv in convolutions], axis=-1) * _column(mask)
+            for side, mask in zip(words, masks, strict=True)
+        ]
+        pooled = self._compare(hidden, masks, filters, dtype)
+        if kernels:
+            soft_counts = SimilarityKernels(kernels, name="kernels")
+            pooled += [
+                soft_counts(vectors[0], vectors[1], masks[0], masks[1]),
+                soft_counts(vectors[1], vectors[0], masks[1], masks[0]),
+            ]
+        score = score_head(layers.Concatenate(name="pooled")(pooled), head_dim, dropout)
+        super().__init__(inputs=inputs, outputs=score, **kwargs)
+
+        # === Config ===
+        self.word_embedding = embedding
+        self._arguments = {
+            "vocabulary_size": vocabulary_size,
+            "embedding_dim": embedding_dim,
+            "filters": filters,
+            "widths": list(widths),
+            "kernels": kernels,
+            "match_channels": match_channels,
+            "head_dim": head_dim,
+            "dropout": dropout,
+        }
+
+    @staticmethod
+    def _compare(hidden: list[Any], masks: list[Any], filters: int, dtype: Any) -> list[Any]:
+        q, d = (
+            ops.concatenate([masked_max_pool(h, m), masked_mean_pool(h, m)], axis=-1)
+            for h, m in zip(hidden, masks, strict=True)
+        )
+        return [q, d, ops.abs(q - d), q * d]
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, **self._arguments}
+
+
+@keras.saving.register_keras_serializable("kdmatch")
+class CnnAttentionMatcher(TextCnnMatcher):
+    """`TextCnnMatcher` with attention between query and document words.
+
+    Each word attends over the other side's convolved words; its vector `h`
+    and what it found `a` are compared as `h, a, |h − a|, h · a` through one
+    dense layer before the pools.
+
+    Args:
+        as `TextCnnMatcher`.
+
+    Reference:
+        Parikh et al., "A decomposable attention model for natural language
+        inference", 2016.
+    """
+
+    kind = "cnn_attention"
+    presets = {
+        "cnn_attention_128": {},
+        "cnn_attention_64": {"embedding_dim": 64, "filters": 64, "head_dim": 64},
+    }
+
+    @staticmethod
+    def _compare(hidden: list[Any], masks: list[Any], filters: int, dtype: Any) -> list[Any]:
+        compare = layers.Dense(filters, activation="relu", dtype=dtype, name="compare")
+        project = layers.Dense(filters, dtype=dtype, name="attend")
+        keys = [project(h) for h in hidden]
+        pooled: list[Any] = []
+        for own, other in ((0, 1), (1, 0)):
+            weights = ops.einsum("bqf,bdf->bqd", keys[own], keys[other]) / filters**0.5
+            absent = 1.0 - ops.cast(masks[other], weights.dtype)
+            weights = ops.softmax(weights - 1e4 * absent[:, None, :], axis=-1)
+            found = ops.einsum("bqd,bdf->bqf", weights, hidden[other])
+            h = hidden[own]
+            seen = compare(ops.concatenate([h, found, ops.abs(h - found), h * found], axis=-1))
+            pooled += [masked_max_pool(seen, masks[own]), masked_mean_pool(seen, masks[own])]
+        plain = TextCnnMatcher._compare(hidden, masks, filters, dtype)
+        return [*pooled, *plain[2:]]
+
+
+def _column(mask: Any) -> Any:
+    return ops.expand_dims(ops.cast(mask, "float32"), -1)

@@ -1,0 +1,1 @@
+"""The config, the stages and the run directory."""

@@ -1,0 +1,320 @@
+"""The config of a run: every field with its default and what it does."""
+
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from kdmatch.data.schema import OnBadRow
+from kdmatch.distillation.options import HardLoss, Scaling
+from kdmatch.errors import UserError
+
+
+class Section(BaseModel):
+    """A part of the config; a key that it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(Section):
+    """Where rows come from and what they mean.
+
+    Attributes:
+        train, valid, test: files of rows. Without valid or test, whole
+            queries of train are split off by `split`.
+        split: shares of queries for valid and for test.
+        columns: the table's column name to the file's.
+        unlabelled: files of pairs without labels that join the transfer rows.
+        corpus: text files, plain or `.xz`, one text a line, for Word2Vec.
+        positive_threshold: a label from here on is a positive for AUC.
+        on_bad_row: "error", or "skip" (counted, written beside the run).
+    """
+
+    train: str
+    valid: str | None = None
+    test: str | None = None
+    split: tuple[float, float] = (0.1, 0.1)
+    columns: dict[str, str] = {}
+    unlabelled: list[str] = []
+    corpus: list[str] = []
+    positive_threshold: float = 0.5
+    on_bad_row: OnBadRow = "error"
+
+
+class WordPieceConfig(Section):
+    """WordPiece for BERT and ALBERT.
+
+    Attributes:
+        vocabulary: `vocab.txt`, or a Hugging Face directory that holds one;
+            `package:NAME/SUB` looks inside a Python package. None trains a
+            vocabulary of 8,000 on the run's own text.
+        lower_case: uncased.
+        max_query_tokens, max_tokens: query and packed length kept.
+    """
+
+    vocabulary: str | None = None
+    lower_case: bool = True
+    max_query_tokens: int = Field(24, ge=1)
+    max_tokens: int = Field(64, ge=8, le=512)
+
+
+class WordsConfig(Section):
+    """Words and Word2Vec for the TextCNNs.
+
+    Attributes:
+        vocabulary_size: words and characters at most.
+        min_count: rarer ones are left out.
+        max_query_words, max_document_words: words of each side kept.
+        dimension, epochs, window: Word2Vec's; 0 epochs starts at random.
+    """
+
+    vocabulary_size: int = Field(50_000, ge=100)
+    min_count: int = Field(2, ge=1)
+    max_query_words: int = Field(24, ge=1)
+    max_document_words: int = Field(48, ge=1)
+    dimension: int = Field(128, ge=8)
+    epochs: int = Field(8, ge=0)
+    window: int = Field(5, ge=1)
+
+
+class TextConfig(Section):
+    """Both encoders, and the language of the GBDT's text features."""
+
+    language: Literal["auto", "en", "zh"] = "auto"
+    wordpiece: WordPieceConfig = WordPieceConfig()
+    words: WordsConfig = WordsConfig()
+
+
+class TrainingConfig(Section):
+    """How a model trains.
+
+    Attributes:
+        hard: loss on labels: "hinge" over pairs of a query, "pointwise", "both".
+        steps, batch_size, learning_rate, warmup, weight_decay, clip_norm: as usual;
+            warm-up is a share of the steps, then cosine to 0.
+        validate_every: steps between validations and checkpoints.
+        patience: validations without a better AUC before stopping.
+        rows_per_query: rows of one query at most in a pass; it caps the triples.
+        precision: "bfloat16" multiplies matrices in bfloat16 where that is faster.
+    """
+
+    hard: HardLoss = "both"
+    steps: int = Field(2000, ge=1)
+    batch_size: int = Field(64, ge=2)
+    learning_rate: float = Field(3e-4, gt=0)
+    warmup: float = Field(0.1, ge=0, lt=1)
+    weight_decay: float = Field(0.01, ge=0)
+    clip_norm: float = Field(1.0, gt=0)
+    validate_every: int = Field(250, ge=1)
+    patience: int = Field(6, ge=1)
+    rows_per_query: int = Field(16, ge=1)
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+class ModelConfig(Section):
+    """A matcher and its training.
+
+    Attributes:
+        preset: name of a matcher's preset.
+        arguments: constructor arguments that override it.
+        start: "scratch", "teacher" (ALBERT: embedding and a layer of the BERT
+            teacher), "vectors" (Word2Vec), or a Hugging Face directory
+            (`package:NAME/SUB` inside a Python package).
+        take_layers: layers of the start to take, counted from 0.
+        training: TrainingConfig.
+    """
+
+    preset: str
+    arguments: dict[str, Any] = {}
+    start: str = "scratch"
+    take_layers: list[int] | None = None
+    training: TrainingConfig = TrainingConfig()
+
+
+class GbdtConfig(Section):
+    """The LightGBM teacher.
+
+    Attributes:
+        objective: "regression", "lambdarank" or the mean of "both".
+        folds: folds by query for the scores of the training rows.
+        params: LightGBM parameters that override the defaults.
+        embeddings: give it cosines of the run's word vectors.
+    """
+
+    objective: Literal["regression", "lambdarank", "both"] = "both"
+    folds: int = Field(5, ge=2)
+    params: dict[str, Any] = {}
+    embeddings: bool = True
+
+
+class TransferConfig(Section):
+    """Unlabelled pairs for distillation: neighbours of each training query.
+
+    Attributes:
+        per_query: documents for each query; 0 leaves transfer out.
+        share: share of each distillation batch that is transfer rows.
+        deep_share: share of the documents drawn from deeper in the ranking.
+    """
+
+    per_query: int = Field(16, ge=0)
+    share: float = Field(0.6, ge=0, lt=1)
+    deep_share: float = Field(0.25, ge=0, le=1)
+
+
+class DistillationConfig(Section):
+    """Weights of the losses; see `kdmatch.Distiller`."""
+
+    alpha: float = Field(1.0, ge=0)
+    beta: float = Field(0.5, ge=0)
+    gamma: float = Field(1.0, ge=0)
+    margin: float = Field(0.7, gt=0)
+    scaling: Scaling = "exp"
+
+
+class EvaluationConfig(Section):
+    """Bootstrap and latency.
+
+    Attributes:
+        resamples: resamples of the queries for the intervals.
+        latency_pairs: pairs timed one by one through each exported model.
+    """
+
+    resamples: int = Field(1000, ge=100)
+    latency_pairs: int = Field(200, ge=10)
+
+
+class Config(Section):
+    """A run: `kdmatch run config.yaml --out runs/x`.
+
+    Attributes:
+        name: of the dataset, for reports and exports.
+        seed: of everything but the students.
+        seeds: of the students; each is trained once for each seed.
+        control: train each student on labels alone beside it.
+        original: a deeper BERT for comparison, or null.
+    """
+
+    name: str
+    seed: int = 0
+    seeds: list[int] = Field([0], min_length=1)
+    control: bool = True
+    data: DataConfig
+    text: TextConfig = TextConfig()
+    gbdt: GbdtConfig = GbdtConfig()
+    transfer: TransferConfig = TransferConfig()
+    teacher: ModelConfig
+    original: ModelConfig | None = None
+    students: dict[Literal["albert", "textcnn", "cnn_attention"], ModelConfig]
+    distillation: DistillationConfig = DistillationConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _word_vectors_fit(self) -> "Config":
+        if not self.students:
+            raise ValueError("students is empty; name at least one of albert, textcnn")
+        return self
+
+
+def load_config(path: Path, overrides: list[str] | None = None) -> Config:
+    """Read a YAML config, with `a.b=c` overrides.
+
+    `${NAME}` in a string is replaced by the environment variable; KDMATCH_DATA
+    falls back to `../shared/data` beside the project where that exists.
+
+    Raises:
+        UserError: if the file is missing or not YAML, or a key or value is
+            wrong; a misspelled key is answered with the nearest one.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such config; see configs/ for examples") from error
+    except yaml.YAMLError as error:
+        line = str(error).replace("\n", " ")
+        raise UserError(f"{path}: not valid YAML: {line}") from error
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: a config is a mapping of keys; see configs/ for examples")
+    for override in overrides or []:
+        _override(raw, override)
+    return parse_config(raw, str(path))
+
+
+def parse_config(raw: dict[str, Any], origin: str) -> Config:
+    """A validated config from a mapping; see `load_config`."""
+    try:
+        return Config.model_validate(_expand(raw, origin))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise UserError(f"{origin}: unknown key {place!r}{_nearest(first['loc'])}") from error
+        message = first["msg"].removeprefix("Value error, ")
+        found = "" if first["type"] == "missing" else f" (found {first['input']!r})"
+        raise UserError(f"{origin}: {place or 'config'}: {message}{found}") from error
+
+
+def dump_config(config: Config) -> str:
+    """The resolved config as YAML."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set {override!r}: write it as a.b=value")
+    *parents, last = key.split(".")
+    section = raw
+    for parent in parents:
+        section = section.setdefault(parent, {})
+        if not isinstance(section, dict):
+            raise UserError(f"--set {override!r}: {parent} is not a section")
+    section[last] = yaml.safe_load(value)
+
+
+def _expand(value: Any, origin: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _expand(item, origin) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expand(item, origin) for item in value]
+    if not isinstance(value, str):
+        return value
+
+    def variable(match: re.Match[str]) -> str:
+        name = match.group(1)
+        found = os.environ.get(name)
+        if found is None and name == "KDMATCH_DATA":
+            beside = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+            found = str(beside) if beside.is_dir() else None
+        if found is None:
+            raise UserError(f"{origin}: ${{{name}}} is not set; export {name}=… and try again")
+        return found
+
+    return re.sub(r"\$\{(\w+)\}", variable, value)
+
+
+def _nearest(location: tuple[Any, ...]) -> str:
+    section: Any = Config
+    for part in location[:-1]:
+        section = _inner(section.model_fields[part].annotation) if _is(section, part) else section
+    known = list(section.model_fields)
+    near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else f"; known keys: {', '.join(known)}"
+
+
+def _is(section: Any, part: Any) -> bool:
+    return part in section.model_fields
+
+
+def _inner(annotation: Any) -> Any:
+    """The config section inside `X | None` or `dict[str, X]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _inner(argument)
+        if found is not None:
+            return found
+    return None

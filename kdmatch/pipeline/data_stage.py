@@ -1,0 +1,210 @@
+"""Source files to checked tables, one a split, and the pairs for transfer."""
+
+import lzma
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kdmatch.data.readers import read_batches
+from kdmatch.data.rows import Rows
+from kdmatch.data.schema import BadRows, text_id
+from kdmatch.data.splits import assign_split
+from kdmatch.data.transfer import neighbours
+from kdmatch.errors import UserError
+from kdmatch.pipeline.config import Config, DataConfig
+from kdmatch.pipeline.run_directory import file_hash
+
+SPLITS = ("train", "valid", "test")
+
+
+def source_files(data: DataConfig) -> list[Path]:
+    """Every file that the data stage reads."""
+    named = [data.train, data.valid, data.test, *data.unlabelled, *data.corpus]
+    return [Path(name).expanduser() for name in named if name]
+
+
+def source_hashes(data: DataConfig) -> dict[str, str]:
+    """Content hash of each source file, by its name."""
+    return {path.name: file_hash(path) for path in source_files(data)}
+
+
+def prepare_tables(config: Config, folder: Path) -> dict[str, Any]:
+    """Write `train`, `valid`, `test` and `unlabelled` `.parquet` into `folder`.
+
+    Raises:
+        UserError: if a file or row is bad, a query stands in two splits, or
+            train or valid has only one class.
+    """
+    data = config.data
+    rejects = folder / "bad_rows.jsonl"
+    rejects.unlink(missing_ok=True)
+    bad = BadRows(data.on_bad_row, rejects)
+    with ExitStack() as stack:
+        tables = _Tables(folder, stack)
+        for batch in read_batches(Path(data.train).expanduser(), data.columns, bad):
+            for split, part in _assigned(batch, data, config.seed):
+                tables.write(split, part)
+        for split, name in (("valid", data.valid), ("test", data.test)):
+            if name is not None:
+                for batch in read_batches(Path(name).expanduser(), data.columns, bad):
+                    tables.write(split, batch)
+        for name in data.unlabelled:
+            for batch in read_batches(Path(name).expanduser(), data.columns, bad):
+                tables.write("unlabelled", batch.select(["query_id", "query", "doc_id", "document"]))
+    for split in SPLITS:
+        if split not in tables.rows:
+            raise UserError(
+                f"{data.train}: split {data.split} leaves {split} without a query; raise data.split "
+                f"or give data.{split}"
+            )
+    _check_queries(folder)
+    for split in ("train", "valid"):
+        _check_classes(folder / f"{split}.parquet", data.positive_threshold)
+    return {"rows": tables.rows, "bad_rows": bad.count, "sources": source_hashes(data)}
+
+
+def corpus_texts(config: Config, folder: Path) -> Iterator[str]:
+    """Texts to learn words from: all documents, training queries, the extra corpus.
+
+    Queries of valid and test are not among them.
+    """
+    for split in (*SPLITS, "unlabelled"):
+        path = folder / f"{split}.parquet"
+        if path.exists():
+            columns = ["document"] if split in ("valid", "test") else ["document", "query"]
+            table = pq.read_table(path, columns=columns)
+            for column in columns:
+                yield from table.column(column).unique().to_pylist()
+    for name in config.data.corpus:
+        path = Path(name).expanduser()
+        opened = lzma.open if path.suffix == ".xz" else open
+        with opened(path, "rt", encoding="utf-8", errors="replace") as lines:
+            yield from (line.rstrip("\n") for line in lines)
+
+
+def make_transfer(config: Config, data: Path, folder: Path) -> dict[str, Any]:
+    """Write `pairs.parquet`: unlabelled neighbours of the training queries.
+
+    Documents of every split serve as the catalogue; queries are train's only.
+    """
+    train = Rows.load(data / "train.parquet")
+    catalogue = pa.concat_arrays(
+        [
+            chunk
+            for split in SPLITS
+            for chunk in pq.read_table(data / f"{split}.parquet", columns=["document"])
+            .column("document")
+            .chunks
+        ]
+    ).unique()
+    documents = catalogue.to_pylist()
+    number = {text: i for i, text in enumerate(documents)}
+    queries = train.query.unique().to_pylist()
+    query_number = {text: i for i, text in enumerate(queries)}
+    seen = {
+        (query_number[q], number[d])
+        for q, d in zip(train.query.to_pylist(), train.document.to_pylist(), strict=True)
+    }
+    pairs: list[tuple[str, str]] = []
+    if config.transfer.per_query:
+        which, found = neighbours(
+            queries,
+            documents,
+            per_query=config.transfer.per_query,
+            exclude=seen,
+            language=config.text.language,
+            seed=config.seed,
+            deep_share=config.transfer.deep_share,
+        )
+        pairs = [(queries[q], documents[d]) for q, d in zip(which, found, strict=True)]
+    if (data / "unlabelled.parquet").exists():
+        more = pq.read_table(data / "unlabelled.parquet", columns=["query", "document"])
+        pairs += zip(*(more.column(name).to_pylist() for name in more.column_names), strict=True)
+    columns = {
+        "query_id": [text_id(q) for q, _ in pairs],
+        "query": [q for q, _ in pairs],
+        "document": [d for _, d in pairs],
+        "label": np.full(len(pairs), None),
+        "weight": np.ones(len(pairs), np.float32),
+    }
+    schema = pa.schema(
+        [(name, pa.string()) for name in ("query_id", "query", "document")]
+        + [(name, pa.float32()) for name in ("label", "weight")]
+    )
+    pq.write_table(pa.table(columns, schema=schema), folder / "pairs.parquet")
+    return {"rows": len(pairs)}
+
+
+class _Tables:
+    """One Parquet writer a split, opened when its first rows come."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self.folder, self.stack = folder, stack
+        self.rows: dict[str, int] = {}
+        self._writers: dict[str, pq.ParquetWriter] = {}
+
+    def write(self, split: str, batch: pa.RecordBatch) -> None:
+        if not batch.num_rows:
+            return
+        if split not in self._writers:
+            path = self.folder / f"{split}.parquet"
+            self._writers[split] = self.stack.enter_context(pq.ParquetWriter(path, batch.schema))
+            self.rows[split] = 0
+        known = self._writers[split].schema
+        if batch.schema != known:
+            raise UserError(
+                f"{split}: its files or blocks differ in columns ({', '.join(known.names)} and "
+                f"{', '.join(batch.schema.names)}); give all the same f_* columns"
+            )
+        self._writers[split].write_batch(batch)
+        self.rows[split] += batch.num_rows
+
+
+def _assigned(
+    batch: pa.RecordBatch, data: DataConfig, seed: int
+) -> Iterator[tuple[str, pa.RecordBatch]]:
+    shares = (0.0 if data.valid else data.split[0], 0.0 if data.test else data.split[1])
+    if not any(shares):
+        yield "train", batch
+        return
+    names = np.array(assign_split(batch.column("query_id").to_pylist(), shares, seed))
+    for split in SPLITS:
+        yield split, batch.filter(pa.array(names == split))
+
+
+def _check_queries(folder: Path) -> None:
+    owner: dict[str, str] = {}
+    features: dict[str, list[str]] = {}
+    for split in SPLITS:
+        table = pq.read_table(folder / f"{split}.parquet")
+        features[split] = [name for name in table.column_names if name.startswith("f_")]
+        if features[split] != features["train"]:
+            raise UserError(
+                f"{split}: feature columns {features[split]} are not those of train "
+                f"({features['train']}); give every split the same f_* columns"
+            )
+        for query in table.column("query_id").unique().to_pylist():
+            if owner.setdefault(query, split) != split:
+                raise UserError(
+                    f"query_id {query!r} stands in {owner[query]} and in {split}; split by query, "
+                    "or leave data.valid and data.test out and let data.split do it"
+                )
+
+
+def _check_classes(path: Path, threshold: float) -> None:
+    label = Rows.load(path).label
+    known = label[~np.isnan(label)]
+    if not len(known):
+        raise UserError(f"{path.stem}: no row has a label; give a `label` column")
+    positive = (known >= threshold).mean()
+    if positive in (0.0, 1.0):
+        kind = "positive" if positive else "negative"
+        raise UserError(
+            f"{path.stem}: only one class: every label is {kind} at data.positive_threshold "
+            f"{threshold:g} (labels go from {known.min():g} to {known.max():g}); change the threshold"
+        )

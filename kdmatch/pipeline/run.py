@@ -1,0 +1,220 @@
+"""The whole way: rows to exported, evaluated students, a stage after another."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kdmatch.data.rows import Rows
+from kdmatch.pipeline.config import Config, ModelConfig, dump_config
+from kdmatch.pipeline.console import Console
+from kdmatch.pipeline.data_stage import make_transfer, prepare_tables, source_hashes
+from kdmatch.pipeline.run_directory import RunDirectory
+from kdmatch.pipeline.teacher_stage import load_scores, score_rows, train_gbdt
+from kdmatch.pipeline.text_stage import load_ids, prepare_text
+from kdmatch.pipeline.training_stage import (
+    encoder_kind,
+    train_matcher,
+    training_pairs,
+    with_transfer,
+)
+
+LABELS_ONLY = {"alpha": 0.0, "beta": 1.0, "gamma": 0.0, "scaling": "none"}
+
+
+@dataclass
+class Run:
+    """A config being carried out in a directory.
+
+    Attributes:
+        config: Config.
+        root: Path of the run directory.
+        console: Console for progress.
+        directory: RunDirectory over `root`.
+    """
+
+    config: Config
+    root: Path
+    console: Console
+    directory: RunDirectory
+
+    def train(self, title: str, **arguments: Any) -> float:
+        """`train_matcher` under a progress bar."""
+        settings: ModelConfig = arguments["model"]
+        with self.console.progress(title, settings.training.steps) as advance:
+            return train_matcher(**arguments, advance=advance)
+
+
+def run(config: Config, root: Path, console: Console | None = None, until: str = "") -> Path:
+    """Do what is missing of a run.
+
+    Args:
+        config: Config.
+        root: Path of the run directory, made if missing.
+        console: Console.
+        until: str. Last stage to do; all when empty.
+
+    Returns:
+        `root`.
+
+    Raises:
+        UserError: if data, config or a training is at fault.
+    """
+    console = console or Console()
+    root.mkdir(parents=True, exist_ok=True)
+    directory = RunDirectory(root, console.stage)
+    (root / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+    work = Run(config, root, console, directory)
+    for stage in (_prepare, _teachers, _score, _students, _finish):
+        stage(work)
+        if until and until in directory.keys:
+            break
+    return root
+
+
+def student_names(config: Config) -> list[str]:
+    """Students of a run and, after each, its control."""
+    names = []
+    for name in config.students:
+        names += [name, f"{name}_control"] if config.control else [name]
+    return names
+
+
+def _prepare(work: Run) -> None:
+    config, stage = work.config, work.directory.stage
+    root = work.root
+    sources = source_hashes(config.data)
+    stage(
+        "data",
+        {"data": config.data, "seed": config.seed, "sources": sources},
+        [],
+        partial(prepare_tables, config),
+    )
+    stage(
+        "text",
+        {"text": config.text, "seed": config.seed},
+        ["data"],
+        lambda folder: prepare_text(config, root / "data", folder),
+    )
+    stage(
+        "transfer",
+        {"transfer": config.transfer.model_dump(exclude={"share"}), "seed": config.seed},
+        ["data"],
+        lambda folder: make_transfer(config, root / "data", folder),
+    )
+
+
+def _teachers(work: Run) -> None:
+    config, root = work.config, work.root
+    data, text = root / "data", root / "text"
+    work.directory.stage(
+        "gbdt",
+        {"gbdt": config.gbdt, "seed": config.seed},
+        ["data", "text"],
+        lambda folder: train_gbdt(config, data, text, folder),
+    )
+    for name, model in (("teacher", config.teacher), ("original", config.original)):
+        if model is None:
+            continue
+        work.directory.stage(
+            name, {"model": model, "seed": config.seed}, ["text"], _bert_trainer(work, name, model)
+        )
+
+
+def _bert_trainer(
+    work: Run, name: str, model: ModelConfig
+) -> Callable[[Path], dict[str, Any]]:
+    def train(folder: Path) -> dict[str, Any]:
+        rows = Rows.load(work.root / "data" / "train.parquet")
+        text = work.root / "text"
+        best = work.train(
+            name,
+            model=model,
+            pairs=training_pairs(text, rows, encoder_kind(model.preset)),
+            text=text,
+            valid=Rows.load(work.root / "data" / "valid.parquet"),
+            threshold=work.config.data.positive_threshold,
+            folder=folder,
+            weights=LABELS_ONLY,
+            seed=work.config.seed,
+        )
+        return {"valid_auc": best}
+
+    return train
+
+
+def _score(work: Run) -> None:
+    work.directory.stage(
+        "scores",
+        {"precision": work.config.teacher.training.precision},
+        ["teacher", "gbdt", "transfer"],
+        lambda folder: score_rows(work.config, work.root, folder),
+    )
+
+
+def _students(work: Run) -> None:
+    config = work.config
+    for name, model in config.students.items():
+        for seed in config.seeds:
+            keras.utils.clear_session(free_memory=True)
+            work.directory.stage(
+                f"students/{name}/seed-{seed}",
+                {
+                    "model": model,
+                    "distillation": config.distillation,
+                    "share": config.transfer.share,
+                    "seed": seed,
+                },
+                ["scores", "text"],
+                _student_trainer(work, name, model, seed, distil=True),
+            )
+            if config.control:
+                keras.utils.clear_session(free_memory=True)
+                work.directory.stage(
+                    f"students/{name}_control/seed-{seed}",
+                    {"model": model, "seed": seed},
+                    ["text", *(["teacher"] if model.start == "teacher" else [])],
+                    _student_trainer(work, f"{name}_control", model, seed, distil=False),
+                )
+
+
+def _student_trainer(
+    work: Run, name: str, model: ModelConfig, seed: int, distil: bool
+) -> Callable[[Path], dict[str, Any]]:
+    config, text = work.config, work.root / "text"
+    kind = encoder_kind(model.preset)
+
+    def train(folder: Path) -> dict[str, Any]:
+        rows = Rows.load(work.root / "data" / "train.parquet")
+        pairs = training_pairs(text, rows, kind)
+        if distil:
+            scores = work.root / "scores"
+            pairs.scores = load_scores(scores, "train")
+            ids = load_ids(scores / "transfer", kind)
+            if len(ids):
+                pairs = with_transfer(pairs, ids, load_scores(scores, "transfer"))
+        best = work.train(
+            f"{name} seed {seed}",
+            model=model,
+            pairs=pairs,
+            text=text,
+            valid=Rows.load(work.root / "data" / "valid.parquet"),
+            threshold=config.data.positive_threshold,
+            folder=folder,
+            weights=config.distillation.model_dump() if distil else LABELS_ONLY,
+            unlabelled_share=config.transfer.share if distil else 0.0,
+            seed=seed,
+            teacher=work.root / "teacher",
+        )
+        return {"valid_auc": best}
+
+    return train
+
+
+def _finish(work: Run) -> None:
+    from kdmatch.pipeline.finish_stage import finish
+
+    finish(work.config, work.root, work.directory, work.console)

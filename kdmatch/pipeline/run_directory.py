@@ -1,0 +1,128 @@
+"""The run directory: one folder a stage, done when its `done.json` is there."""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from kdmatch import __version__
+from kdmatch.errors import UserError
+
+
+class RunDirectory:
+    """Stages by name, skipped while what they were made from stays the same.
+
+    A stage's key is a hash of its config, the keys of the stages before it
+    and this package's version. A folder whose `started.json` has the same key
+    is left in place, so that a stage can go on from its own checkpoints; any
+    other is emptied first. `done.json` is written last.
+
+    Args:
+        root: Path of the directory.
+        report: callable of (stage, message), for the console.
+    """
+
+    def __init__(self, root: Path, report: Callable[[str, str], None] | None = None) -> None:
+        self.root = root
+        self.keys: dict[str, str] = {}
+        self._report = report or (lambda stage, message: None)
+
+    def stage(
+        self,
+        name: str,
+        inputs: Mapping[str, Any],
+        after: list[str],
+        work: Callable[[Path], dict[str, Any] | None],
+    ) -> Path:
+        """Do the stage, unless it is done already.
+
+        Args:
+            name: str. Folder below the root, slashes allowed.
+            inputs: mapping of what the stage is made from (config sections,
+                hashes of files).
+            after: names of the stages whose artifacts it reads.
+            work: callable of the folder; what it returns goes into `done.json`.
+
+        Returns:
+            the stage's folder.
+        """
+        folder = self.root / name
+        key = _key({"inputs": inputs, "after": [self.keys[other] for other in after]})
+        self.keys[name] = key
+        if _read_key(folder / "done.json") == key:
+            self._report(name, "already done")
+            return folder
+        if _read_key(folder / "started.json") != key:
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "done.json").unlink(missing_ok=True)
+        write_json(folder / "started.json", {"stage": name, "key": key})
+        begun = time.monotonic()
+        notes = work(folder) or {}
+        done = {
+            "stage": name,
+            "key": key,
+            "seconds": round(time.monotonic() - begun, 2),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            **notes,
+        }
+        write_json(folder / "done.json", done)
+        self._report(name, f"done in {done['seconds']:.0f} s")
+        return folder
+
+
+def require_run(root: Path) -> Path:
+    """`root`, if it is the directory of a run.
+
+    Raises:
+        UserError: otherwise.
+    """
+    if not (root / "config.yaml").is_file():
+        raise UserError(
+            f"{root}: not a run directory (config.yaml is missing); make one with "
+            "`kdmatch run CONFIG --out DIRECTORY`"
+        )
+    return root
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, complete or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(value, indent=2, ensure_ascii=False), encoding="utf-8")
+    partial.replace(path)
+
+
+def file_hash(path: Path) -> str:
+    """BLAKE2 of a file's bytes.
+
+    Raises:
+        UserError: if there is no such file.
+    """
+    try:
+        with path.open("rb") as content:
+            return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+
+
+def _key(value: Any) -> str:
+    def plain(item: Any) -> Any:
+        if isinstance(item, BaseModel):
+            return item.model_dump(mode="json")
+        return str(item)
+
+    text = json.dumps([__version__, value], sort_keys=True, default=plain)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _read_key(path: Path) -> str | None:
+    try:
+        return json.loads(path.read_text("utf-8")).get("key")
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None

@@ -1,0 +1,91 @@
+"""Encoders, word vectors, and the ids of every table."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from kdmatch.data.ids import PairIds
+from kdmatch.errors import UserError
+from kdmatch.models.starts import resolve_pretrained
+from kdmatch.pipeline.config import Config, WordPieceConfig
+from kdmatch.pipeline.data_stage import corpus_texts
+
+_ENCODE_ROWS = 4096
+
+
+def prepare_text(config: Config, data: Path, folder: Path) -> dict[str, int]:
+    """Write `wordpiece/`, `words/` with `vectors.npy`, and ids of the splits."""
+    from kdmatch.text.vocabulary import build_vocabulary, count_words, train_word2vec
+    from kdmatch.text.wordpiece import WordPieceEncoder
+    from kdmatch.text.words import WordEncoder
+
+    settings = config.text.wordpiece
+    wordpiece = WordPieceEncoder(
+        _wordpiece_vocabulary(settings, corpus_texts(config, data)),
+        settings.lower_case,
+        settings.max_query_tokens,
+        settings.max_tokens,
+    )
+    wordpiece.save(folder / "wordpiece")
+    chosen = config.text.words
+    vocabulary = build_vocabulary(
+        count_words(corpus_texts(config, data)), chosen.vocabulary_size, chosen.min_count
+    )
+    words = WordEncoder(vocabulary, chosen.max_query_words, chosen.max_document_words)
+    words.save(folder / "words")
+    vectors = train_word2vec(
+        words,
+        corpus_texts(config, data) if chosen.epochs else (),
+        chosen.dimension,
+        max(1, chosen.epochs),
+        chosen.window,
+        config.seed,
+    )
+    np.save(folder / "words" / "vectors.npy", vectors)
+    for split in ("train", "valid"):
+        encode_file(data / f"{split}.parquet", folder, folder / split)
+    return {"wordpiece": len(wordpiece.vocabulary), "words": len(vocabulary)}
+
+
+def encode_file(table: Path, text: Path, target: Path) -> None:
+    """Write `<target>.wordpiece.npz` and `<target>.words.npz` for a Parquet table."""
+    from kdmatch.text.cache import encode_pairs
+    from kdmatch.text.encoder import load_encoder
+
+    for kind in ("wordpiece", "words"):
+        ids = encode_pairs(load_encoder(text / kind), _text_batches(table))
+        ids.save(target.with_name(f"{target.name}.{kind}.npz"))
+
+
+def load_ids(target: Path, kind: str) -> PairIds:
+    """Ids that `encode_file` wrote."""
+    return PairIds.load(target.with_name(f"{target.name}.{kind}.npz"))
+
+
+def _text_batches(table: Path) -> Iterator[tuple[list[str], list[str]]]:
+    for batch in pq.ParquetFile(table).iter_batches(_ENCODE_ROWS, columns=["query", "document"]):
+        yield batch.column("query").to_pylist(), batch.column("document").to_pylist()
+
+
+def _wordpiece_vocabulary(settings: WordPieceConfig, texts: Iterable[str]) -> list[str]:
+    if settings.vocabulary is None:
+        return _train_wordpiece(texts, settings.lower_case)
+    named = settings.vocabulary
+    if named.startswith("package:") or Path(named).expanduser().is_dir():
+        path = resolve_pretrained(named) / "vocab.txt"
+    else:
+        path = Path(named).expanduser()
+    if not path.is_file():
+        raise UserError(f"text.wordpiece.vocabulary: {path}: no such file; give a BERT vocab.txt")
+    return path.read_text("utf-8").rstrip("\n").split("\n")
+
+
+def _train_wordpiece(texts: Iterable[str], lower_case: bool, size: int = 8000) -> list[str]:
+    from tokenizers import BertWordPieceTokenizer
+
+    tokenizer = BertWordPieceTokenizer(lowercase=lower_case)
+    tokenizer.train_from_iterator(texts, vocab_size=size, min_frequency=2, show_progress=False)
+    numbered = tokenizer.get_vocab()
+    return sorted(numbered, key=numbered.__getitem__)

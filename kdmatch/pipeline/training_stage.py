@@ -1,0 +1,173 @@
+"""Build a matcher from its config, start it, train it, save it."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kdmatch.data.batches import ScoredPairs
+from kdmatch.data.ids import PairIds
+from kdmatch.data.rows import Rows
+from kdmatch.distillation.distiller import Distiller
+from kdmatch.distillation.training import Schedule, fit_distiller
+from kdmatch.errors import UserError
+from kdmatch.evaluation.metrics import auc
+from kdmatch.models.albert import AlbertMatcher
+from kdmatch.models.bert import BertMatcher
+from kdmatch.models.matcher import Matcher
+from kdmatch.models.registry import PRESETS, build_matcher, load_matcher, save_matcher
+from kdmatch.models.starts import (
+    resolve_pretrained,
+    start_from_pretrained,
+    start_from_teacher,
+    start_from_vectors,
+)
+from kdmatch.models.textcnn import TextCnnMatcher
+from kdmatch.pipeline.config import ModelConfig, TrainingConfig
+from kdmatch.pipeline.text_stage import load_ids
+from kdmatch.teachers.scores import Standard
+
+Advance = Callable[[int, str], None]
+
+
+def encoder_kind(preset: str) -> str:
+    """`wordpiece` or `words`: which ids a preset's matcher reads."""
+    if preset not in PRESETS:
+        raise UserError(f"model preset {preset!r} is unknown; choose one of {', '.join(PRESETS)}")
+    return "words" if issubclass(PRESETS[preset], TextCnnMatcher) else "wordpiece"
+
+
+def training_pairs(
+    text: Path,
+    rows: Rows,
+    kind: str,
+    scores: Mapping[str, np.ndarray] | None = None,
+) -> ScoredPairs:
+    """The training split as `Distiller` reads it, label standardised."""
+    return ScoredPairs(
+        load_ids(text / "train", kind),
+        Standard.of(rows.label).apply(rows.label),
+        rows.group,
+        rows.weight,
+        scores or {},
+    )
+
+
+def with_transfer(
+    pairs: ScoredPairs, ids: PairIds, scores: Mapping[str, np.ndarray]
+) -> ScoredPairs:
+    """Labelled pairs and, after them, unlabelled ones with the teachers' scores."""
+    count = len(ids)
+    return ScoredPairs(
+        PairIds.concatenate([pairs.ids, ids]),
+        np.concatenate([pairs.label, np.full(count, np.nan, np.float32)]),
+        np.concatenate([pairs.group, np.full(count, -1, np.int32)]),
+        np.concatenate([pairs.weight, np.ones(count, np.float32)]),
+        {name: np.concatenate([pairs.scores[name], scores[name]]) for name in pairs.scores},
+    )
+
+
+def train_matcher(
+    model: ModelConfig,
+    pairs: ScoredPairs,
+    text: Path,
+    valid: Rows,
+    threshold: float,
+    folder: Path,
+    *,
+    weights: Mapping[str, Any],
+    unlabelled_share: float = 0.0,
+    seed: int = 0,
+    teacher: Path | None = None,
+    advance: Advance | None = None,
+) -> float:
+    """Train one matcher into `folder`.
+
+    Args:
+        model: ModelConfig.
+        pairs: ScoredPairs to learn from.
+        text: Path of the text stage.
+        valid: Rows of the validation split; unlabelled ones are ignored.
+        threshold: float. Labels from here on are positives for AUC.
+        folder: Path for model, history and checkpoint.
+        weights: keyword arguments of `Distiller`: alpha, beta, gamma, ….
+        unlabelled_share: float. Share of a batch that is transfer rows.
+        seed: int. Of initial weights, dropout and the order of rows.
+        teacher: Path of the teacher's model, for `start: teacher`.
+        advance: callable of (steps done, message).
+
+    Returns:
+        best validation AUC.
+    """
+    keras.utils.set_random_seed(seed)
+    matcher = start_matcher(model, text, teacher)
+    distiller = Distiller(matcher, hard=model.training.hard, **weights)
+    ids = load_ids(text / "valid", encoder_kind(model.preset))
+    known = ~np.isnan(valid.label)
+    positive = (valid.label[known] >= threshold).astype(np.float32)
+    with matmul_precision(model.training.precision):
+        best = fit_distiller(
+            distiller,
+            pairs,
+            _schedule(model.training, unlabelled_share),
+            ids,
+            lambda logits: auc(positive, logits[known]),
+            folder,
+            seed,
+            advance,
+            folder / "tensorboard" if keras.backend.backend() == "tensorflow" else None,
+        )
+    save_matcher(matcher, folder)
+    (folder / "checkpoint.npz").unlink(missing_ok=True)
+    return best
+
+
+def start_matcher(model: ModelConfig, text: Path, teacher: Path | None = None) -> Matcher:
+    """A matcher of the run's vocabulary with the weights that its config starts from."""
+    kind = encoder_kind(model.preset)
+    size = len((text / kind / "vocabulary.txt").read_text("utf-8").split("\n"))
+    arguments = dict(model.arguments)
+    if kind == "words":
+        vectors = np.load(text / "words" / "vectors.npy")
+        arguments.setdefault("embedding_dim", vectors.shape[1])
+    matcher = build_matcher(model.preset, vocabulary_size=size, **arguments)
+    if model.start == "scratch":
+        return matcher
+    if model.start == "vectors" and isinstance(matcher, TextCnnMatcher):
+        start_from_vectors(matcher, vectors)
+    elif model.start == "teacher" and isinstance(matcher, AlbertMatcher) and teacher is not None:
+        source = load_matcher(teacher)
+        assert isinstance(source, BertMatcher)
+        start_from_teacher(matcher, source, layer=(model.take_layers or [0])[0])
+    elif isinstance(matcher, BertMatcher) and model.start not in ("vectors", "teacher"):
+        start_from_pretrained(matcher, resolve_pretrained(model.start), model.take_layers)
+    else:
+        raise UserError(
+            f"preset {model.preset} cannot start from {model.start!r}: a BERT starts from scratch "
+            "or a directory, an ALBERT from scratch or teacher, a TextCNN from scratch or vectors"
+        )
+    return matcher
+
+
+@contextlib.contextmanager
+def matmul_precision(precision: str) -> Iterator[None]:
+    """Let TensorFlow's CPU kernels multiply matrices in bfloat16, weights staying float32."""
+    if precision == "float32" or keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    option = "auto_mixed_precision_onednn_bfloat16"
+    tf.config.optimizer.set_experimental_options({option: True})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({option: False})
+
+
+def _schedule(training: TrainingConfig, unlabelled_share: float) -> Schedule:
+    fields = training.model_dump(exclude={"hard", "precision"})
+    return Schedule(**fields, unlabelled_share=unlabelled_share)

@@ -1,0 +1,1 @@
+"""From a trained matcher to a scored search page: export, serve, call."""

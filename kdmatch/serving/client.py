@@ -1,0 +1,178 @@
+"""Clients of a served matcher: one query, a page of documents, their scores."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Self
+
+import grpc
+import numpy as np
+
+from kdmatch.errors import UserError
+from kdmatch.serving.wire import MESSAGE_OPTIONS, PredictSpec, ServingError
+
+__all__ = ["AsyncClient", "Client", "ServingError"]
+
+
+class _ClientBase:
+    """Options, which the two clients share; only the sending differs."""
+
+    def __init__(
+        self,
+        target: str = "localhost:8500",
+        model: str = "albert",
+        version: int | None = None,
+        version_label: str | None = None,
+        timeout: float = 5.0,
+        max_documents_per_request: int = 512,
+        max_retries: int = 2,
+    ):
+        if max_documents_per_request < 1:
+            raise UserError(
+                f"max_documents_per_request is {max_documents_per_request}; at least 1 is needed"
+            )
+        if not 0 <= max_retries <= 4:
+            raise UserError(f"max_retries is {max_retries}; gRPC allows 0 to 4")
+        # Both pull in TensorFlow: better now than inside the first request.
+        from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+        self.target = target
+        self.spec = PredictSpec(model, version, version_label)
+        self.timeout = timeout
+        self.max_documents_per_request = max_documents_per_request
+        self._stub_class = prediction_service_pb2_grpc.PredictionServiceStub
+        self._options = [*MESSAGE_OPTIONS, *_retry_options(max_retries)]
+        self._open()
+
+    def _open(self) -> None:
+        """Opens the channel, where that needs no event loop."""
+
+    def _pages(self, queries: Sequence[str], documents: Sequence[str]) -> Any:
+        return self.spec.pages(queries, documents, self.max_documents_per_request)
+
+    def _scores(self, response: Any, rows: slice) -> np.ndarray:
+        return self.spec.scores(response, rows.stop - rows.start, self.target)
+
+
+class Client(_ClientBase):
+    """Scores documents for a query at a TF Serving-compatible gRPC endpoint.
+
+    One channel is opened and reused; a client may be shared by threads.
+
+    Args:
+        target: str. `host:port` of the server.
+        model: str. Name under which the server knows the model.
+        version: int. Version to ask; the server's latest if None.
+        version_label: str. Label to ask for, such as `stable`, in place of a
+            version.
+        timeout: float. Seconds that one request may take, retries included.
+        max_documents_per_request: int. A longer page is split. Keep it at or
+            below the server's `max_batch_size` where batching is on.
+        max_retries: int. Further attempts, made by gRPC itself, and only where
+            the server is unavailable.
+
+    Raises:
+        ServingError: from each method, with one line that says what to do.
+
+    ```python
+    with kdmatch.Client("localhost:8500", model="albert") as client:
+        client.rank("running shoes", ["trail shoes", "coffee"])  # [(0, 0.81), (1, -0.93)]
+    ```
+    """
+
+    def _open(self) -> None:
+        self._channel = grpc.insecure_channel(self.target, self._options)
+        self._stub = self._stub_class(self._channel)
+
+    def score(self, query: str, documents: Sequence[str]) -> np.ndarray:
+        """Returns one float32 score for each document, in their order."""
+        return self.score_pairs([query] * len(documents), documents)
+
+    def rank(self, query: str, documents: Sequence[str]) -> list[tuple[int, float]]:
+        """Returns `(index, score)`, best first, equal scores in their order."""
+        return _ranked(self.score(query, documents))
+
+    def score_pairs(self, queries: Sequence[str], documents: Sequence[str]) -> np.ndarray:
+        """Returns one float32 score for each pair `(queries[i], documents[i])`."""
+        scores = np.empty(len(documents), np.float32)
+        for request, rows in self._pages(queries, documents):
+            try:
+                response = self._stub.Predict(request, timeout=self.timeout)
+            except grpc.RpcError as error:
+                raise self.spec.error(error, self.target) from error
+            scores[rows] = self._scores(response, rows)
+        return scores
+
+    def close(self) -> None:
+        """Closes the channel."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class AsyncClient(_ClientBase):
+    """`Client` for asyncio: the same arguments, methods to be awaited.
+
+    The channel is opened by the first request and belongs to its event loop.
+    """
+
+    _channel: grpc.aio.Channel | None = None
+    _stub: Any = None
+
+    async def score(self, query: str, documents: Sequence[str]) -> np.ndarray:
+        """Returns one float32 score for each document, in their order."""
+        return await self.score_pairs([query] * len(documents), documents)
+
+    async def rank(self, query: str, documents: Sequence[str]) -> list[tuple[int, float]]:
+        """Returns `(index, score)`, best first, equal scores in their order."""
+        return _ranked(await self.score(query, documents))
+
+    async def score_pairs(self, queries: Sequence[str], documents: Sequence[str]) -> np.ndarray:
+        """Returns one float32 score for each pair `(queries[i], documents[i])`."""
+        if self._channel is None:
+            self._channel = grpc.aio.insecure_channel(self.target, self._options)
+            self._stub = self._stub_class(self._channel)
+        scores = np.empty(len(documents), np.float32)
+        for request, rows in self._pages(queries, documents):
+            try:
+                response = await self._stub.Predict(request, timeout=self.timeout)
+            except grpc.RpcError as error:
+                raise self.spec.error(error, self.target) from error
+            scores[rows] = self._scores(response, rows)
+        return scores
+
+    async def close(self) -> None:
+        """Closes the channel."""
+        if self._channel is not None:
+            await self._channel.close()
+            self._channel = self._stub = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+
+def _ranked(scores: np.ndarray) -> list[tuple[int, float]]:
+    order = np.argsort(-scores, kind="stable")
+    return [(int(index), float(scores[index])) for index in order]
+
+
+def _retry_options(max_retries: int) -> list[tuple[str, Any]]:
+    if max_retries == 0:
+        return [("grpc.enable_retries", 0)]
+    method = {
+        "name": [{"service": "tensorflow.serving.PredictionService"}],
+        "retryPolicy": {
+            "maxAttempts": max_retries + 1,
+            "initialBackoff": "0.05s",
+            "maxBackoff": "0.5s",
+            "backoffMultiplier": 2,
+            "retryableStatusCodes": ["UNAVAILABLE"],
+        },
+    }
+    return [("grpc.service_config", json.dumps({"methodConfig": [method]}))]

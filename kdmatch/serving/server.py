@@ -1,0 +1,224 @@
+"""The local gRPC server, and `serve`, which prefers TF Serving to it."""
+
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Self
+
+import grpc
+from rich.console import Console
+
+from kdmatch.errors import UserError
+from kdmatch.serving.servables import Servables, require_models
+from kdmatch.serving.wire import MESSAGE_OPTIONS
+
+log = logging.getLogger(__name__)
+
+MODEL_SERVER = "tensorflow_model_server"
+
+
+class LocalServer:
+    """Serves SavedModels over gRPC, for development and tests.
+
+    Speaks the `PredictionService` and `ModelService` of TF Serving with its
+    status codes. The latest version of each model is served; a new one is
+    loaded and warmed up beside the old one, which finishes what it has begun.
+    There is no REST, no batching, no version label, no older version.
+
+    Args:
+        base: Path. Holds `<name>/<version>/`, or is one model's directory,
+            whose name is then the model's.
+        port: int. 0 picks a free one; `port` tells which.
+        host: str. Address to listen on.
+        intra_op_threads: int. Threads within an operation, for the whole
+            process. Without effect once TensorFlow has run anything.
+        inter_op_threads: int. Threads across operations, likewise.
+        max_workers: int. Requests that run at a time; by default two for each
+            core, at least 4.
+        poll_seconds: float. Time between looks for new versions; 0 for never.
+
+    Raises:
+        UserError: from `start`, if there is no model or the port is taken.
+    """
+
+    def __init__(
+        self,
+        base: Path,
+        port: int = 8500,
+        host: str = "127.0.0.1",
+        intra_op_threads: int | None = None,
+        inter_op_threads: int | None = None,
+        max_workers: int | None = None,
+        poll_seconds: float = 1.0,
+    ):
+        self.base = Path(base)
+        self.host = host
+        self.port = port
+        self.poll_seconds = poll_seconds
+        self.servables = Servables(self.base)
+        self._workers = max_workers or max(4, 2 * (os.cpu_count() or 1))
+        self._stopping = threading.Event()
+        self._server: grpc.Server | None = None
+        self._poller: threading.Thread | None = None
+        _set_threads(intra_op_threads, inter_op_threads)
+
+    def start(self) -> Self:
+        """Loads the models, then listens."""
+        from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
+
+        from kdmatch.serving.services import ModelService, PredictionService
+
+        server = grpc.server(
+            ThreadPoolExecutor(self._workers, thread_name_prefix="kdmatch-serving"),
+            # Two servers on one port would share its requests, unnoticed.
+            options=[*MESSAGE_OPTIONS, ("grpc.so_reuseport", 0)],
+        )
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+            PredictionService(self.servables), server
+        )
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(
+            ModelService(self.servables), server
+        )
+        # Bound first: a taken port is told at once, not after loading.
+        self.port = _bind(server, self.host, self.port)
+        try:
+            self.servables.scan()
+            require_models(self.servables)
+        except BaseException:
+            server.stop(None)
+            raise
+        server.start()
+        self._server = server
+        self._stopping.clear()
+        if self.poll_seconds > 0:
+            self._poller = threading.Thread(target=self._poll, name="kdmatch-poll", daemon=True)
+            self._poller.start()
+        return self
+
+    def stop(self, grace: float = 5.0) -> None:
+        """Refuses new requests, gives running ones `grace` seconds, ends."""
+        self._stopping.set()
+        if self._server is not None:
+            self._server.stop(grace).wait()
+            self._server = None
+        if self._poller is not None and self._poller is not threading.current_thread():
+            self._poller.join()
+            self._poller = None
+
+    def wait(self) -> None:
+        """Returns when the server has been stopped."""
+        if self._server is not None:
+            self._server.wait_for_termination()
+
+    def _poll(self) -> None:
+        while not self._stopping.wait(self.poll_seconds):
+            try:
+                self.servables.scan()
+            except Exception:  # such as a directory that was unmounted for a moment
+                log.exception("%s: the look for new versions failed", self.base)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+
+def serve(base: Path, port: int = 8500) -> None:
+    """Serves a directory of models until interrupted.
+
+    Becomes `tensorflow_model_server` where that is on the PATH; otherwise runs
+    the local server, and says so.
+
+    Args:
+        base: Path. Holds `<name>/<version>/`, or is one model's directory.
+        port: int. gRPC port.
+
+    Raises:
+        UserError: if there is no model, or the port is taken.
+    """
+    models = Servables(base).model_paths()
+    if not models:
+        require_models(Servables(base))
+    if binary := shutil.which(MODEL_SERVER):
+        command = model_server_command(binary, models, port)
+        os.execv(binary, command)
+
+    console = Console(stderr=True)
+    with LocalServer(base, port) as server:
+        console.print(
+            f"{', '.join(server.servables.names)} on {server.host}:{server.port}. This is "
+            f"kdmatch's local development server, not TF Serving: {MODEL_SERVER} is not on "
+            "the PATH. Stop it with Ctrl+C.",
+            highlight=False,
+        )
+        signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+        try:
+            server.wait()
+        except KeyboardInterrupt:
+            console.print("stopping")
+
+
+def model_server_command(binary: str, models: dict[str, Path], port: int) -> list[str]:
+    """Builds the command line for `tensorflow_model_server`.
+
+    Several models need a configuration file; it is written to the system's
+    directory for temporary files and stays there, since the command replaces
+    this process.
+
+    Args:
+        binary: str. Path of the server.
+        models: dict. Directory of each model, by name.
+        port: int. gRPC port.
+    """
+    command = [binary, f"--port={port}"]
+    if len(models) == 1:
+        [(name, path)] = models.items()
+        return [*command, f"--model_name={name}", f"--model_base_path={path.resolve()}"]
+
+    from google.protobuf import text_format
+    from tensorflow_serving.config import model_server_config_pb2
+
+    config = model_server_config_pb2.ModelServerConfig()
+    for name, path in models.items():
+        config.model_config_list.config.add(
+            name=name, base_path=str(path.resolve()), model_platform="tensorflow"
+        )
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="kdmatch-models-", suffix=".config", delete=False
+    ) as file:
+        file.write(text_format.MessageToString(config))
+    return [*command, f"--model_config_file={file.name}"]
+
+
+def _bind(server: grpc.Server, host: str, port: int) -> int:
+    try:
+        bound = server.add_insecure_port(f"{host}:{port}")
+    except RuntimeError:
+        bound = 0
+    if bound == 0:
+        raise UserError(f"{host}:{port} cannot be listened on; is the port in use? choose another")
+    return bound
+
+
+def _set_threads(intra_op: int | None, inter_op: int | None) -> None:
+    if intra_op is None and inter_op is None:
+        return
+    import tensorflow as tf
+
+    try:
+        if intra_op is not None:
+            tf.config.threading.set_intra_op_parallelism_threads(intra_op)
+        if inter_op is not None:
+            tf.config.threading.set_inter_op_parallelism_threads(inter_op)
+    except RuntimeError:
+        log.warning("TensorFlow runs already in this process; its threads stay as they are")
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,153 @@
+"""`PredictionService` and `ModelService`, as TF Serving speaks them.
+
+Imports TensorFlow through `tensorflow_serving.apis`; the server imports this
+module when it is made.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_management_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from kdmatch.serving.servables import Servable, Servables
+from kdmatch.serving.tensors import RequestError
+
+log = logging.getLogger(__name__)
+
+_SIGNATURE_FIELD = "signature_def"
+_VersionStatus = get_model_status_pb2.ModelVersionStatus
+
+
+class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Answers `Predict` and `GetModelMetadata`; the rest is UNIMPLEMENTED.
+
+    Args:
+        servables: Servables. The models that are served.
+    """
+
+    def __init__(self, servables: Servables):
+        self.servables = servables
+
+    def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """Runs one signature of one model."""
+        return _answer(context, lambda: self._predict(request))
+
+    def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """Tells a model's signatures."""
+        return _answer(context, lambda: self._metadata(request))
+
+    def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """Not spoken by the local server."""
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "Classify: use Predict")
+
+    def Regress(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """Not spoken by the local server."""
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "Regress: use Predict")
+
+    def MultiInference(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """Not spoken by the local server."""
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "MultiInference: use Predict")
+
+    def _predict(self, request: Any) -> Any:
+        servable = self.servables.find(request.model_spec)
+        signature = request.model_spec.signature_name or "serving_default"
+        outputs = servable.predict(signature, request.inputs, list(request.output_filter))
+        response = predict_pb2.PredictResponse()
+        _fill_spec(response.model_spec, servable)
+        response.model_spec.signature_name = signature
+        for name, proto in outputs.items():
+            response.outputs[name].CopyFrom(proto)
+        return response
+
+    def _metadata(self, request: Any) -> Any:
+        if not request.metadata_field:
+            raise RequestError(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                "GetModelMetadataRequest must specify at least one metadata_field",
+            )
+        for field in request.metadata_field:
+            if field != _SIGNATURE_FIELD:
+                raise RequestError(
+                    grpc.StatusCode.INVALID_ARGUMENT, f"Metadata field {field} is not supported"
+                )
+        servable = self.servables.find(request.model_spec)
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        for name, signature in servable.signature_defs.items():
+            signatures.signature_def[name].CopyFrom(signature)
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        _fill_spec(response.model_spec, servable)
+        response.metadata[_SIGNATURE_FIELD].Pack(signatures)
+        return response
+
+
+class ModelService(model_service_pb2_grpc.ModelServiceServicer):
+    """Tells which versions are there, and looks for new ones when asked.
+
+    Args:
+        servables: Servables. The models that are served.
+    """
+
+    def __init__(self, servables: Servables):
+        self.servables = servables
+
+    def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """Tells the state of a model's loaded version and of a failed one."""
+        return _answer(context, lambda: self._status(request.model_spec))
+
+    def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """Scans the directory again; the configuration sent is not read."""
+        return _answer(context, self._reload)
+
+    def _reload(self) -> Any:
+        self.servables.scan()
+        return model_management_pb2.ReloadConfigResponse()
+
+    def _status(self, model_spec: Any) -> Any:
+        response = get_model_status_pb2.GetModelStatusResponse()
+        asked = model_spec.version.value if model_spec.HasField("version") else None
+        failure = self.servables.failures.get(model_spec.name)
+        if failure is not None and asked in (None, failure.version):
+            response.model_version_status.add(
+                version=failure.version,
+                state=_VersionStatus.END,
+                status={"error_code": "UNKNOWN", "error_message": failure.reason},
+            )
+        try:
+            servable = self.servables.find(model_spec)
+        except RequestError as error:
+            if error.code is not grpc.StatusCode.NOT_FOUND:
+                raise
+        else:
+            response.model_version_status.add(
+                version=servable.version, state=_VersionStatus.AVAILABLE, status={}
+            )
+        if not response.model_version_status:
+            what = "any versions" if asked is None else f"version {asked}"
+            raise RequestError(
+                grpc.StatusCode.NOT_FOUND, f"Could not find {what} of model {model_spec.name}"
+            )
+        return response
+
+
+def _fill_spec(model_spec: Any, servable: Servable) -> None:
+    model_spec.name = servable.name
+    model_spec.version.value = servable.version
+
+
+def _answer(context: grpc.ServicerContext, call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except RequestError as error:
+        context.abort(error.code, str(error))
+    except Exception as error:  # the caller learns of it, the server goes on
+        log.exception("a request failed")
+        context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"[:300])

@@ -1,0 +1,123 @@
+"""Tensors in requests and answers of the local server, checked as TF Serving does."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+
+# A tensor may repeat one value over its whole shape: a few bytes on the wire
+# that would ask for any amount of memory here.
+_MAX_REPEATED_ELEMENTS = 1 << 20
+
+_VALUE_FIELDS = {
+    "float32": "float_val",
+    "float64": "double_val",
+    "int32": "int_val",
+    "int64": "int64_val",
+    "bool": "bool_val",
+    "string": "string_val",
+}
+
+
+class RequestError(Exception):
+    """A request that TF Serving would refuse, with its status code."""
+
+    def __init__(self, code: grpc.StatusCode, message: str):
+        super().__init__(message)
+        self.code = code
+
+
+def check_names(inputs: Any, specs: Any, output_filter: Sequence[str], outputs: Any) -> None:
+    """Compares the names in a request with those of a signature.
+
+    Args:
+        inputs: mapping from input name to `TensorProto`, as sent.
+        specs: mapping from input name to `TensorSpec`, as wanted.
+        output_filter: names of the outputs asked for; all if empty.
+        outputs: mapping whose keys are the signature's outputs.
+
+    Raises:
+        RequestError: INVALID_ARGUMENT, with TF Serving's words.
+    """
+    sent, wanted = set(inputs), set(specs)
+    if sent != wanted:
+        lists = [",".join(sorted(s)) for s in (sent, wanted, sent - wanted, wanted - sent)]
+        raise RequestError(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            f"input size does not match signature: {len(sent)}!={len(wanted)} "
+            f"len({{{lists[0]}}}) != len({{{lists[1]}}}). Sent extra: {{{lists[2]}}}. "
+            f"Missing but required: {{{lists[3]}}}.",
+        )
+    for index, alias in enumerate(output_filter):
+        if alias not in outputs:
+            raise RequestError(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"output tensor alias not found in signature: {alias} Outputs expected to be in "
+                f"the set {{{','.join(sorted(outputs))}}}.",
+            )
+        if alias in output_filter[:index]:
+            raise RequestError(
+                grpc.StatusCode.INVALID_ARGUMENT, f"duplicate output tensor alias: {alias}"
+            )
+
+
+def from_proto(name: str, proto: Any, spec: Any) -> Any:
+    """Reads a `TensorProto` into a tensor that fits a `TensorSpec`.
+
+    Raises:
+        RequestError: INVALID_ARGUMENT for a wrong dtype, a wrong shape, or a
+            message that is no tensor.
+    """
+    import tensorflow as tf
+
+    invalid = grpc.StatusCode.INVALID_ARGUMENT
+    if proto.dtype != spec.dtype.as_datatype_enum:
+        try:
+            given = tf.dtypes.as_dtype(proto.dtype).name
+        except (TypeError, KeyError):
+            given = f"dtype {proto.dtype}"
+        raise RequestError(
+            invalid, f"Expects input {name} to be {spec.dtype.name} but {given} is provided"
+        )
+    dims = [dim.size for dim in proto.tensor_shape.dim]
+    elements = 1
+    for size in dims:
+        elements *= size
+    if elements > max(_MAX_REPEATED_ELEMENTS, proto.ByteSize()):
+        raise RequestError(invalid, f"tensor parsing error: {name}")
+    try:
+        tensor = tf.io.parse_tensor(proto.SerializeToString(), spec.dtype)
+    except tf.errors.OpError as error:
+        raise RequestError(invalid, f"tensor parsing error: {name}") from error
+    if not spec.shape.is_compatible_with(tensor.shape):
+        raise RequestError(
+            invalid, f"input {name} has shape {tensor.shape}, the signature takes {spec.shape}"
+        )
+    return tensor
+
+
+def to_proto(tensor: Any) -> Any:
+    """Writes a tensor into the typed field (`float_val`, …), as TF Serving does.
+
+    `tf.make_tensor_proto` fills `tensor_content`, which clients that read
+    `float_val` would take for an empty answer.
+    """
+    import tensorflow as tf
+    from tensorflow.core.framework import tensor_pb2
+
+    field = _VALUE_FIELDS.get(tensor.dtype.name)
+    if field is None:
+        return tf.make_tensor_proto(tensor)
+    proto = tensor_pb2.TensorProto(
+        dtype=tensor.dtype.as_datatype_enum, tensor_shape=tensor.shape.as_proto()
+    )
+    getattr(proto, field).extend(tensor.numpy().ravel().tolist())
+    return proto
+
+
+def grpc_status(code: int) -> grpc.StatusCode:
+    """Translates a TensorFlow error code; the numbers are gRPC's."""
+    for status in grpc.StatusCode:
+        if status.value[0] == code:
+            return status
+    return grpc.StatusCode.UNKNOWN

@@ -1,0 +1,135 @@
+"""What goes over the wire: `Predict` requests, scores out of answers, errors.
+
+`tensorflow_serving.apis` imports all of TensorFlow, so it is imported here on
+first use, and `import kdmatch.serving.client` stays cheap.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import numpy as np
+
+from kdmatch.errors import UserError
+
+SCORE_OUTPUT = "score"
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+MESSAGE_OPTIONS: list[tuple[str, Any]] = [
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+]
+
+_ADVICE = {
+    grpc.StatusCode.UNAVAILABLE: "is the server running there? start it with `kdmatch serve`",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "give a longer timeout or fewer documents a request",
+    grpc.StatusCode.NOT_FOUND: "check the model's name and version against what is served",
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "send fewer or shorter documents a request",
+    grpc.StatusCode.INVALID_ARGUMENT: "check that the model takes strings `query` and `document`",
+    grpc.StatusCode.FAILED_PRECONDITION: "check the signature's name against the model's",
+}
+
+
+class ServingError(UserError):
+    """A request that was not answered with scores.
+
+    Attributes:
+        code: grpc.StatusCode. What the server or the channel said; None where
+            an answer came but cannot be used.
+    """
+
+    def __init__(self, message: str, code: grpc.StatusCode | None = None):
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class PredictSpec:
+    """Which signature of which model is asked.
+
+    Attributes:
+        model: str. Name under which the server knows the model.
+        version: int. A version's number; the server's choice if None.
+        version_label: str. A label such as `stable`, in place of a number.
+        signature: str. Takes strings `query` and `document`, gives `score`.
+    """
+
+    model: str
+    version: int | None = None
+    version_label: str | None = None
+    signature: str = "serving_default"
+
+    def __post_init__(self) -> None:
+        if self.version is not None and self.version_label is not None:
+            raise UserError(
+                f"model {self.model!r}: version {self.version} and label "
+                f"{self.version_label!r} are both given; give one of them"
+            )
+
+    def request(self, queries: Sequence[str], documents: Sequence[str]) -> Any:
+        """Builds one `PredictRequest` for pairs of a query and a document."""
+        from tensorflow_serving.apis import predict_pb2
+
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name = self.model
+        request.model_spec.signature_name = self.signature
+        if self.version is not None:
+            request.model_spec.version.value = self.version
+        if self.version_label is not None:
+            request.model_spec.version_label = self.version_label
+        request.inputs["query"].CopyFrom(_strings("query", queries))
+        request.inputs["document"].CopyFrom(_strings("document", documents))
+        return request
+
+    def pages(
+        self, queries: Sequence[str], documents: Sequence[str], size: int
+    ) -> Iterator[tuple[Any, slice]]:
+        """Splits pairs into requests of at most `size`, with the rows of each."""
+        if len(queries) != len(documents):
+            raise UserError(
+                f"{len(queries)} queries and {len(documents)} documents; pairs need as many of each"
+            )
+        for start in range(0, len(documents), size):
+            rows = slice(start, min(start + size, len(documents)))
+            yield self.request(queries[rows], documents[rows]), rows
+
+    def scores(self, response: Any, count: int, target: str) -> np.ndarray:
+        """Takes `count` float32 scores out of a `PredictResponse`."""
+        from tensorflow import make_ndarray
+
+        if SCORE_OUTPUT not in response.outputs:
+            names = ", ".join(sorted(response.outputs)) or "nothing"
+            raise ServingError(
+                f"{target}, model {self.model!r}: the answer holds {names}, no {SCORE_OUTPUT!r}"
+            )
+        scores = make_ndarray(response.outputs[SCORE_OUTPUT])
+        if scores.shape != (count,):
+            raise ServingError(
+                f"{target}, model {self.model!r}: {count} pairs were sent, scores of shape "
+                f"{scores.shape} came back"
+            )
+        return scores.astype(np.float32, copy=False)
+
+    def error(self, error: grpc.RpcError, target: str) -> ServingError:
+        """Says in one line what was asked of whom, what came, what to do."""
+        code, details = error.code(), error.details() or ""
+        lines = details.strip().splitlines() or ["no details"]
+        advice = _ADVICE.get(code, "see the server's log")
+        return ServingError(
+            f"{target}, model {self.model!r}: {code.name}, {lines[0][:300]}; {advice}", code
+        )
+
+
+def _strings(name: str, values: Sequence[str]) -> Any:
+    from tensorflow.core.framework import tensor_pb2, types_pb2
+
+    tensor = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING)
+    tensor.tensor_shape.dim.add(size=len(values))
+    for index, value in enumerate(values):
+        try:
+            tensor.string_val.append(value if isinstance(value, bytes) else value.encode())
+        except UnicodeEncodeError as error:
+            raise UserError(f"{name} {index} holds a lone surrogate, not text: {error}") from error
+        except AttributeError as error:
+            raise UserError(f"{name} {index} is {value!r}; a string was expected") from error
+    return tensor

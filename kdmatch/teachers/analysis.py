@@ -1,0 +1,195 @@
+"""What a lexical ranker sees of one text: words, their stems or characters, numbers, units."""
+
+import functools
+import html
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import rjieba
+import snowballstemmer
+
+LANGUAGES = ("auto", "en", "zh")
+
+_UNITS = {
+    "inch": ("inches", "inch", "in", '"', "''", "”"),
+    "foot": ("feet", "foot", "ft", "'", "’"),
+    "yard": ("yards", "yard", "yd"),
+    "pound": ("pounds", "pound", "lbs", "lb"),
+    "ounce": ("ounces", "ounce", "oz"),
+    "gallon": ("gallons", "gallon", "gal"),
+    "quart": ("quarts", "quart", "qt"),
+    "liter": ("liters", "litres", "liter", "litre", "l"),
+    "watt": ("watts", "watt", "w"),
+    "volt": ("volts", "volt", "v"),
+    "amp": ("amperes", "ampere", "amps", "amp", "a"),
+    "degree": ("degrees", "degree", "deg", "°"),
+    "gauge": ("gauge", "ga"),
+    "pack": ("packs", "pack", "pk"),
+    "piece": ("pieces", "piece", "pcs", "pc"),
+    "count": ("count", "ct"),
+    "hour": ("hours", "hour", "hrs", "hr"),
+    "minute": ("minutes", "minute", "min"),
+    "mm": ("millimeters", "millimeter", "mm"),
+    "cm": ("centimeters", "centimeter", "cm"),
+    "meter": ("meters", "meter", "m"),
+    "kg": ("kg",),
+    "gram": ("grams", "gram", "g"),
+    "ton": ("tons", "ton"),
+    "btu": ("btus", "btu"),
+    "psi": ("psi",),
+    "hp": ("horsepower", "hp"),
+    "season": ("season",),
+    "episode": ("episode", "ep"),
+}
+_CANONICAL = {spelling: unit for unit, spellings in _UNITS.items() for spelling in spellings}
+_SPELLINGS = "|".join(re.escape(s) for s in sorted(_CANONICAL, key=len, reverse=True))
+
+_TAG = re.compile(r"<[^<>]{1,80}>")
+_GLUED = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
+_MIXED_FRACTION = re.compile(r"(?<![\d./])(\d{1,4})[\s-](\d{1,2})/(\d{1,3})(?![\d/])")
+_FRACTION = re.compile(r"(?<![\d./])(\d{1,2})/(\d{1,3})(?![\d/])")
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_N_IN_N = re.compile(r"(?<=\d)[\s-]?in[\s-]?(?=\d)")
+_MEASURE = re.compile(
+    rf"(?<![^\W\d_])(\d+(?:\.\d+)?|\.\d+)[\s-]*((?:sq|cu)[\s.]+)?({_SPELLINGS})\.?(?![^\W_])"
+)
+_DIMENSION = re.compile(r"(?<=\d|\.|[a-z])\s*[x×*]\s*(?=\d)|(?<=\d)\s*[x×*]\s+(?=[a-z])")
+_TOKEN = re.compile(r"\d+\.\d+|[^\W_]+|[(,;|]")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?$")
+_CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
+_ZH_UNIT = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]|[^\W_\u3400-\u9fff\uf900-\ufaff]+")
+_ZH_MEASURE = re.compile(r"(\d+(?:\.\d+)?)\s*([\u3400-\u9fff]|[a-z%]+)?")
+_ZH_ORDINAL = re.compile(r"第([一二三四五六七八九十]{1,3})")
+_ZH_DIGITS = {digit: value for value, digit in enumerate("零一二三四五六七八九")}
+
+_PREPOSITIONS = frozenset("in with for from by on without to at".split())
+_STOP = _PREPOSITIONS | frozenset("the a an of and or is are how what x & w".split())
+_BREAKS = frozenset("(,;|")
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """One analysed text.
+
+    Attributes:
+        text: str. Cleaned, lower-case text, one space between tokens.
+        words: tuple of str. Words in order, without English stop words.
+        units: tuple of str. English: the stem of each word. Chinese: single characters, and
+            Latin or digit runs as one.
+        measures: frozenset of (number, unit). Unit `""` where a number stands alone.
+        head: int. Index in `words` of the word that names the thing, -1 where there is none.
+    """
+
+    text: str
+    words: tuple[str, ...]
+    units: tuple[str, ...]
+    measures: frozenset[tuple[str, str]]
+    head: int
+
+
+_english = snowballstemmer.stemmer("english")
+
+
+@functools.lru_cache(maxsize=200_000)
+def stem(word: str) -> str:
+    """English Snowball stem of a lower-case word; numbers and other scripts stay as they are."""
+    return str(_english.stemWord(word)) if word.isascii() and word.isalpha() else word
+
+
+def detect_language(documents: Iterable[str]) -> str:
+    """`"zh"` where CJK characters are at least a third of the letters, otherwise `"en"`.
+
+    >>> detect_language(["爱情公寓 第3集", "小猫 cat"])
+    'zh'
+    """
+    cjk = letters = 0
+    for document in documents:
+        cjk += len(_CJK.findall(document))
+        letters += sum(map(str.isalpha, document))
+    return "zh" if letters and cjk * 3 >= letters else "en"
+
+
+def analyse(text: str, language: str) -> Analysis:
+    """Cleans and splits one text.
+
+    Args:
+        text: str. Raw text; HTML entities and tags are removed.
+        language: str. `"en"` or `"zh"`.
+
+    >>> analyse("KOHLER 30-1/2 in. StainlessSteel Towel Bars in White", "en").words
+    ('kohler', '30.5', 'inch', 'stainless', 'steel', 'towel', 'bars', 'white')
+    """
+    if "&" in text:
+        text = html.unescape(text)
+    if "<" in text:
+        text = _TAG.sub(" ", text)
+    text = unicodedata.normalize("NFKC", text)
+    return _analyse_chinese(text.lower()) if language == "zh" else _analyse_english(text)
+
+
+def _decimal(whole: str, top: str, bottom: str) -> str:
+    return f"{int(whole) + int(top) / int(bottom):.4g}" if int(bottom) else whole
+
+
+def _clean_english(text: str) -> str:
+    text = _GLUED.sub(" ", text).lower()
+    if any(map(str.isdigit, text)):
+        text = _THOUSANDS.sub("", text)
+        if "/" in text or "⁄" in text:
+            text = text.replace("⁄", "/")
+            text = _MIXED_FRACTION.sub(lambda m: _decimal(m[1], m[2], m[3]), text)
+            text = _FRACTION.sub(lambda m: _decimal("0", m[1], m[2]), text)
+        text = _N_IN_N.sub("in", text)
+        text = _DIMENSION.sub(" x ", text)
+        text = _MEASURE.sub(
+            lambda m: f" {float(m[1]):g} {m[2][:2] if m[2] else ''}{_CANONICAL[m[3]]} ", text
+        )
+    return text.replace("'", "").replace("’", "")
+
+
+def _analyse_english(text: str) -> Analysis:
+    tokens = _TOKEN.findall(_clean_english(text))
+    words: list[str] = []
+    measures = set()
+    head = -1
+    head_is_final = False
+    for position, token in enumerate(tokens):
+        if token in _BREAKS or token in _STOP:
+            head_is_final |= head >= 0 and (token in _BREAKS or token in _PREPOSITIONS)
+            continue
+        if _NUMBER.match(token):
+            after = tokens[position + 1] if position + 1 < len(tokens) else ""
+            unit = after if after.removeprefix("sq").removeprefix("cu") in _UNITS else ""
+            measures.add((token, unit))
+        elif token not in _UNITS and not head_is_final and not token.isdigit():
+            head = len(words)
+        words.append(token)
+    if not words:
+        words = [token for token in tokens if token not in _BREAKS]
+        head = len(words) - 1
+    return Analysis(
+        " ".join(token for token in tokens if token not in _BREAKS),
+        tuple(words),
+        tuple(map(stem, words)),
+        frozenset(measures),
+        head,
+    )
+
+
+def _ordinal(match: re.Match[str]) -> str:
+    tens, ten, ones = match[1].rpartition("十")
+    if not ten and len(ones) > 1:
+        return match[0]
+    value = (_ZH_DIGITS.get(tens, 1) * 10 if ten else 0) + _ZH_DIGITS.get(ones, 0)
+    return f"第{value}"
+
+
+def _analyse_chinese(text: str) -> Analysis:
+    text = _ZH_ORDINAL.sub(_ordinal, text)
+    words = tuple(word for word in rjieba.cut(text) if word[0].isalnum() or word.isalnum())
+    measures = frozenset((m[1], m[2] or "") for m in _ZH_MEASURE.finditer(text))
+    names = [i for i, word in enumerate(words) if not _NUMBER.match(word)]
+    units = tuple(_ZH_UNIT.findall(text))
+    return Analysis(" ".join(text.split()), words, units, measures, names[-1] if names else -1)

@@ -1,0 +1,260 @@
+"""The GBDT teacher: LightGBM on text features and whatever `f_*` columns a user brings."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+import numpy as np
+
+from kdmatch.errors import UserError
+
+OBJECTIVES = ("regression", "lambdarank", "both")
+_MOST_LEVELS = 31
+_FORMAT = 1
+
+DEFAULTS: dict[str, Any] = {
+    "learning_rate": 0.04,
+    "num_leaves": 31,
+    "min_data_in_leaf": 60,
+    "feature_fraction": 0.4,
+    "bagging_fraction": 0.7,
+    "bagging_freq": 1,
+    "lambda_l2": 5.0,
+    "max_bin": 127,
+    "num_rounds": 800,
+    "early_stopping_rounds": 50,
+    "num_threads": 0,
+}
+
+
+def label_levels(label: np.ndarray) -> np.ndarray:
+    """Labels as small ints, by rank of the distinct values, at most 31 of them.
+
+    >>> label_levels(np.array([1.0, 2.33, 3.0, 2.33])).tolist()
+    [0, 1, 2, 1]
+    """
+    values, level = np.unique(np.round(label, 2), return_inverse=True)
+    if len(values) > _MOST_LEVELS:
+        level = level * (_MOST_LEVELS - 1) // (len(values) - 1)
+    return level
+
+
+def query_folds(query: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Fold of each row; rows of one query share it, and folds have equally many queries."""
+    names, index = np.unique(query, return_inverse=True)
+    fold = np.arange(len(names)) % folds
+    np.random.default_rng(seed).shuffle(fold)
+    return fold[index]
+
+
+@dataclass
+class _Rows:
+    """Labelled rows, those of one query together."""
+
+    features: np.ndarray
+    label: np.ndarray
+    group: np.ndarray
+
+    @classmethod
+    def of(cls, features: np.ndarray, label: np.ndarray, query: np.ndarray) -> "_Rows":
+        features, label = np.asarray(features), np.asarray(label, float)
+        _, index = np.unique(np.asarray(query), return_inverse=True)
+        if not len(features) == len(label) == len(index):
+            raise ValueError(f"{len(features)} rows, {len(label)} labels, {len(index)} queries")
+        order = np.argsort(index, kind="stable")
+        order = order[~np.isnan(label[order])]
+        group = np.bincount(index[order])
+        return cls(features[order], label[order], group[group > 0])
+
+    def has_pairs(self) -> bool:
+        """Whether some query has two different labels."""
+        parts = np.split(self.label, np.cumsum(self.group)[:-1])
+        return any(part.min() < part.max() for part in parts)
+
+
+class GbdtRanker:
+    """Gradient-boosted trees that score how well a document answers a query.
+
+    Args:
+        objective: str. `"regression"` on the labels, `"lambdarank"` within each query, or
+            `"both"`: the mean of the two, each standardised on the training rows.
+        params: dict. LightGBM parameters over `DEFAULTS`, with `num_rounds` (the most trees) and
+            `early_stopping_rounds`.
+        seed: int. Two fits with one seed and one thread count agree.
+
+    Attributes:
+        rounds: dict of objective to the number of trees in use.
+    """
+
+    def __init__(
+        self, objective: str = "both", params: dict[str, Any] | None = None, seed: int = 0
+    ) -> None:
+        if objective not in OBJECTIVES:
+            raise UserError(f"GBDT objective {objective!r} is not one of {', '.join(OBJECTIVES)}")
+        self.objective = objective
+        self.params = dict(params or {})
+        self.seed = seed
+        self.names: list[str] = []
+        self.rounds: dict[str, int] = {}
+        self._boosters: dict[str, lightgbm.Booster] = {}
+        self._scale: dict[str, tuple[float, float]] = {}
+        self._fixed_rounds: dict[str, int] = {}
+
+    def fit(
+        self,
+        features: np.ndarray,
+        label: np.ndarray,
+        query: np.ndarray | Sequence[Any],
+        valid: tuple[np.ndarray, np.ndarray, np.ndarray | Sequence[Any]] | None = None,
+        names: Sequence[str] | None = None,
+    ) -> "GbdtRanker":
+        """Trains on the rows that have a label.
+
+        Args:
+            features: float array `(rows, columns)`, NaN where a value is missing.
+            label: float array `(rows,)`, NaN where there is none.
+            query: array `(rows,)`. Query id of each row, in any order.
+            valid: the same three, for early stopping. Without it all `num_rounds` are used.
+            names: column names, for importance.
+        """
+        rows = _Rows.of(features, label, query)
+        held_out = _Rows.of(*valid) if valid is not None else None
+        if not len(rows.label) or (held_out is not None and not len(held_out.label)):
+            raise UserError("the GBDT has no labelled rows to train on or to stop early on")
+        if rows.label.min() == rows.label.max():
+            raise UserError(f"every training label is {rows.label[0]:g}; the GBDT needs two values")
+        self.names = list(names or (f"column_{i}" for i in range(rows.features.shape[1])))
+        if len(self.names) != rows.features.shape[1]:
+            raise ValueError(f"{len(self.names)} names for {rows.features.shape[1]} columns")
+        for objective in ("regression", "lambdarank"):
+            if self.objective not in (objective, "both"):
+                continue
+            if objective == "lambdarank" and not rows.has_pairs():
+                if self.objective == "both":
+                    continue
+                raise UserError("lambdarank needs a query with two different labels; none has")
+            booster = self._train(objective, rows, held_out)
+            raw = np.asarray(booster.predict(rows.features))
+            self._boosters[objective] = booster
+            self.rounds[objective] = booster.num_trees()
+            self._scale[objective] = (float(raw.mean()), float(raw.std()) or 1.0)
+        return self
+
+    def _train(self, objective: str, rows: _Rows, held_out: _Rows | None) -> lightgbm.Booster:
+        params = {**DEFAULTS, **self.params}
+        most, patience = params.pop("num_rounds"), params.pop("early_stopping_rounds")
+        most = self._fixed_rounds.get(objective, most)
+        params.update(objective=objective, seed=self.seed, deterministic=True, verbosity=-1)
+        params.setdefault("force_row_wise", True)
+        ranking = objective == "lambdarank"
+        everything = [rows] if held_out is None else [rows, held_out]
+        labels = [part.label for part in everything]
+        if ranking:
+            levels = label_levels(np.concatenate(labels))
+            labels = np.split(levels, [len(rows.label)])[: len(everything)]
+            params.update(metric="ndcg", eval_at=[10], label_gain=list(range(_MOST_LEVELS + 1)))
+        data = [
+            lightgbm.Dataset(part.features, label, group=part.group if ranking else None)
+            for part, label in zip(everything, labels, strict=True)
+        ]
+        if held_out is None:
+            return lightgbm.train(params, data[0], most)
+        data[1].set_reference(data[0])
+        stop = lightgbm.early_stopping(patience, verbose=False)
+        booster = lightgbm.train(params, data[0], most, valid_sets=[data[1]], callbacks=[stop])
+        text = booster.model_to_string(num_iteration=booster.best_iteration)
+        return lightgbm.Booster(model_str=text)
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Scores, float64 `(rows,)`; higher is more relevant. Standardised on training rows."""
+        if not self._boosters:
+            raise UserError("the GBDT is not trained yet; call fit first")
+        scores = [
+            (np.asarray(booster.predict(features)) - self._scale[o][0]) / self._scale[o][1]
+            for o, booster in self._boosters.items()
+        ]
+        return np.mean(scores, axis=0)
+
+    def out_of_fold(
+        self,
+        features: np.ndarray,
+        label: np.ndarray,
+        query: np.ndarray | Sequence[Any],
+        *,
+        folds: int = 5,
+        seed: int = 0,
+    ) -> np.ndarray:
+        """Scores of training rows by models that never saw their query.
+
+        Rows without a label are scored too. The models use as many trees as `fit` found best; on
+        a ranker that is not fitted, each stops early on one of its own training folds.
+
+        Args:
+            features, label, query: as in `fit`.
+            folds: int. Models to train, each on the other folds' queries.
+            seed: int. Of the split into folds.
+
+        Returns: float64 array `(rows,)`, each fold standardised as `predict` does.
+        """
+        features, label, query = np.asarray(features), np.asarray(label), np.asarray(query)
+        queries = len(np.unique(query))
+        if not 2 <= folds <= queries:
+            raise UserError(f"{folds} folds of {queries} queries; use 2 folds up to one a query")
+        fold = query_folds(query, folds, seed)
+        scores = np.empty(len(features))
+        for k in range(folds):
+            rest, valid = fold != k, None
+            if not self.rounds and folds > 2:
+                inner = fold == (k + 1) % folds
+                rest = rest & ~inner
+                valid = (features[inner], label[inner], query[inner])
+            model = GbdtRanker(self.objective, self.params, self.seed)
+            model._fixed_rounds = dict(self.rounds)
+            model.fit(features[rest], label[rest], query[rest], valid)
+            scores[fold == k] = model.predict(features[fold == k])
+        return scores
+
+    def importance(self) -> dict[str, float]:
+        """Share of each column in the gain of all splits, highest first, summing to 1."""
+        total = np.zeros(len(self.names))
+        for booster in self._boosters.values():
+            gain = booster.feature_importance("gain")
+            total += gain / max(gain.sum(), 1e-12)
+        share = total / max(total.sum(), 1e-12)
+        order = np.argsort(-share, kind="stable")
+        return {self.names[i]: float(share[i]) for i in order}
+
+    def save(self, folder: Path) -> None:
+        """Writes `gbdt.json` and one LightGBM text model for each objective."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for objective, booster in self._boosters.items():
+            booster.save_model(folder / f"{objective}.txt")
+        header = {
+            "format": _FORMAT,
+            "objective": self.objective,
+            "params": self.params,
+            "seed": self.seed,
+            "names": self.names,
+            "rounds": self.rounds,
+            "scale": self._scale,
+        }
+        (folder / "gbdt.json").write_text(json.dumps(header, indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "GbdtRanker":
+        """Reads what `save` wrote."""
+        path = Path(folder) / "gbdt.json"
+        if not path.is_file():
+            raise UserError(f"{folder}: no gbdt.json here, so no saved GBDT")
+        header = json.loads(path.read_text(encoding="utf-8"))
+        self = cls(header["objective"], header["params"], header["seed"])
+        self.names, self.rounds = header["names"], header["rounds"]
+        self._scale = {o: (mean, std) for o, (mean, std) in header["scale"].items()}
+        for objective in self.rounds:
+            model = Path(folder) / f"{objective}.txt"
+            self._boosters[objective] = lightgbm.Booster(model_file=str(model))
+        return self

@@ -1,0 +1,125 @@
+"""The word vocabulary of a run, and Word2Vec vectors on it."""
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from kdmatch.text.words import PADDING, UNKNOWN, WordEncoder, split_chunks
+
+_HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
+_CHUNK_TEXTS = 4096
+
+
+def count_words(texts: Iterable[str]) -> Counter[str]:
+    """Frequencies of the words of `texts`, Chinese segmented by jieba's dictionary.
+
+    Args:
+        texts: iterable of str, streamed.
+
+    Returns:
+        Counter of folded words.
+    """
+    import rjieba
+
+    counts: Counter[str] = Counter()
+    for batch in _batches(texts):
+        for chunk in split_chunks(tf.constant(batch)).flat_values.numpy():
+            word = chunk.decode()
+            if _HAN.search(word):
+                counts.update(rjieba.cut(word, False))
+            else:
+                counts[word] += 1
+    return counts
+
+
+def build_vocabulary(counts: Counter[str], size: int, min_count: int = 2) -> list[str]:
+    """The vocabulary of a `WordEncoder`: padding, unknown, characters, words.
+
+    Every character that a kept word holds is there alone too, so that maximum
+    matching always has a way on.
+
+    Args:
+        counts: Counter of words.
+        size: int. Entries at most.
+        min_count: int. Rarer words and characters are left out.
+
+    >>> build_vocabulary(Counter({"led": 5, "light": 1, "a": 2}), size=10)[2:]
+    ['d', 'e', 'l', 'a', 'led']
+    """
+    characters: Counter[str] = Counter()
+    for word, n in counts.items():
+        for character in word:
+            characters[character] += n
+    kept = {c for c, n in characters.most_common(size // 2) if n >= min_count and c != UNKNOWN}
+    words = [
+        word
+        for word, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        if n >= min_count and len(word) > 1 and kept.issuperset(word)
+    ]
+    ordered = sorted(kept, key=lambda c: (-characters[c], c))
+    return [PADDING, UNKNOWN, *ordered, *words[: max(0, size - 2 - len(ordered))]]
+
+
+def train_word2vec(
+    encoder: WordEncoder,
+    texts: Iterable[str],
+    dimension: int = 128,
+    epochs: int = 5,
+    window: int = 5,
+    seed: int = 0,
+    workers: int = 1,
+) -> np.ndarray:
+    """Skip-gram vectors for the encoder's own segmentation of `texts`.
+
+    Args:
+        encoder: WordEncoder. Its ids are the words.
+        texts: iterable of str; read once, kept as id lists.
+        dimension: int. Length of a vector.
+        epochs, window, seed, workers: as gensim's `Word2Vec`; more than one
+            worker is faster and no longer repeatable.
+
+    Returns:
+        float32 `(len(encoder.vocabulary), dimension)`; row 0 and the rows of
+        words that never occur are small random values.
+
+    Reference:
+        Mikolov et al., "Distributed representations of words and phrases and
+        their compositionality", 2013.
+    """
+    from gensim.models import Word2Vec
+
+    sentences = [
+        [str(i) for i in row]
+        for batch in _batches(texts)
+        for row in encoder.tokenize(tf.constant(batch)).to_list()
+        if len(row) > 1
+    ]
+    generator = np.random.default_rng(seed)
+    vectors = generator.normal(0, 0.05, (len(encoder.vocabulary), dimension)).astype(np.float32)
+    if not sentences:
+        return vectors
+    model = Word2Vec(
+        sentences,
+        vector_size=dimension,
+        window=window,
+        min_count=1,
+        sg=1,
+        negative=8,
+        sample=1e-3,
+        epochs=epochs,
+        seed=seed,
+        workers=workers,
+    )
+    rows = [int(word) for word in model.wv.index_to_key]
+    vectors[rows] = model.wv.vectors
+    return vectors
+
+
+def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    iterator = iter(texts)
+    while batch := list(itertools.islice(iterator, _CHUNK_TEXTS)):
+        yield batch

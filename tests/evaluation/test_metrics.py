@@ -1,0 +1,156 @@
+"""Metrics against values worked out by hand, scikit-learn and brute force."""
+
+import doctest
+import importlib
+import itertools
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+from sklearn.metrics import ndcg_score, roc_auc_score
+
+from kdmatch.evaluation import metrics
+from kdmatch.evaluation.metrics import (
+    auc,
+    gauc,
+    mean_average_precision,
+    mrr,
+    ndcg,
+    pair_accuracy,
+    spearman,
+)
+
+NAN = float("nan")
+QUERY_METRICS = {
+    "gauc": (gauc, True),
+    "ndcg": (ndcg, False),
+    "mrr": (mrr, True),
+    "map": (mean_average_precision, True),
+    "pair_accuracy": (pair_accuracy, False),
+}
+
+
+@pytest.fixture
+def rows() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels 0 to 3, tied scores and queries of several sizes."""
+    rng = np.random.default_rng(3)
+    query = rng.integers(40, size=300)
+    return rng.integers(4, size=300).astype(float), rng.integers(6, size=300) / 5, query
+
+
+def test_auc_by_hand() -> None:
+    assert auc([1, 1, 0, 0], [0.9, 0.3, 0.5, 0.1]) == 0.75
+    assert auc([1, 0], [0.5, 0.5]) == 0.5
+    assert auc([1, 0, NAN], [0.1, 0.9, 0.5]) == 0.0
+    assert auc([1, 0, 0], [0.5, 0.4, 0.6], weight=[1, 3, 1]) == 0.75
+    assert np.isnan(auc([1, 1], [0.5, 0.4]))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_auc_equals_scikit_learn_with_ties_and_weights(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    label, score = rng.integers(2, size=200), rng.integers(20, size=200) / 7
+    weight = rng.integers(0, 4, size=200)
+    assert auc(label, score) == pytest.approx(roc_auc_score(label, score), abs=1e-12)
+    expected = roc_auc_score(label, score, sample_weight=weight)
+    assert auc(label, score, weight) == pytest.approx(expected, abs=1e-12)
+
+
+def test_gauc_weighs_queries_by_rows_and_skips_those_of_one_class() -> None:
+    label = [1, 0, 1, 0, 0, 0, 1, 1]
+    score = [2, 1, 1, 2, 3, 4, 1, 2]
+    query = ["a", "a", "b", "b", "b", "b", "c", "c"]
+    assert gauc(label, score, query) == pytest.approx((2 * 1 + 4 * 0) / 6)
+    assert np.isnan(gauc([1, 0], [1, 2], ["a", "b"]))
+
+
+def test_ndcg_equals_scikit_learn(rows: tuple[np.ndarray, ...]) -> None:
+    rng = np.random.default_rng(1)
+    label, score = rng.integers(0, 5, size=30).astype(float), rng.permutation(30) / 30
+    expected = ndcg_score([2**label - 1], [score], k=10)
+    assert ndcg(label, score, np.zeros(30)) == pytest.approx(expected, abs=1e-12)
+    # and with ties, over several queries: scikit-learn averages them as we do
+    label, score, query = rows
+    each = [
+        ndcg_score([2 ** label[query == q] - 1], [score[query == q]], k=3)
+        for q in np.unique(query)
+        if label[query == q].max() > 0 and (query == q).sum() > 1
+    ]
+    several = np.isin(query, [q for q in np.unique(query) if (query == q).sum() > 1])
+    found = ndcg(label[several], score[several], query[several], k=3)
+    assert found == pytest.approx(np.mean(each), abs=1e-12)
+
+
+def test_ndcg_shifts_labels_and_skips_queries_without_gain() -> None:
+    query = ["a", "a", "b", "b"]
+    assert ndcg([1, 2, 1, 1], [1.0, 2.0, 5.0, 6.0], query) == 1.0
+    assert ndcg([11, 12, 11, 11], [1.0, 2.0, 5.0, 6.0], query) == 1.0
+    assert np.isnan(ndcg([2, 2], [1.0, 2.0], ["a", "a"]))
+
+
+def test_mrr_and_map_by_hand() -> None:
+    label, query = [0, 1, 1, 0, 0, 0], ["a", "a", "a", "b", "b", "b"]
+    assert mrr(label, [3, 2, 1, 3, 2, 1], query) == 0.5  # b has no positive
+    assert mean_average_precision(label, [3, 2, 1, 3, 2, 1], query) == pytest.approx(
+        (1 / 2 + 2 / 3) / 2
+    )
+
+
+def test_pair_accuracy_by_hand() -> None:
+    label, query = [3, 2, 1, 2, 9], ["a", "a", "a", "a", "b"]
+    # pairs of a: 3>2 right, 3>1 right, 3>2' tied, 2>1 wrong, 1<2' right; 2 and 2' are equal
+    assert pair_accuracy(label, [5, 1, 2, 5, 0], query) == pytest.approx(3.5 / 5)
+
+
+@pytest.mark.parametrize("name", ["mrr", "map", "ndcg"])
+def test_ties_count_by_the_mean_over_all_orders(name: str) -> None:
+    metric, _ = QUERY_METRICS[name]
+    score = np.array([2.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0])
+    label = np.array([0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0])
+    broken = []
+    for order in itertools.permutations(range(4)):
+        for last in ((0, 1), (1, 0)):
+            offset = np.concatenate([[0], np.array(order) / 10, np.array(last) / 10])
+            broken.append(metric(label, score + offset, np.zeros(7)))
+    assert metric(label, score, np.zeros(7)) == pytest.approx(np.mean(broken), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", QUERY_METRICS)
+def test_order_of_rows_and_unlabelled_rows_change_nothing(
+    name: str, rows: tuple[np.ndarray, ...]
+) -> None:
+    metric, binary = QUERY_METRICS[name]
+    label, score, query = rows
+    label = (label >= 2).astype(float) if binary else label
+    expected = metric(label, score, query)
+    order = np.random.default_rng(0).permutation(len(label))
+    assert metric(label[order], score[order], query[order]) == pytest.approx(expected, abs=1e-12)
+    padded = [np.concatenate(pair) for pair in ((label, [NAN] * 9), (score, [9.0] * 9))]
+    assert metric(*padded, np.concatenate([query, np.arange(9)])) == expected
+
+
+def test_perfect_order_is_one_and_queries_may_be_text(rows: tuple[np.ndarray, ...]) -> None:
+    label, _, query = rows
+    names = np.array([f"query {q}" for q in query])
+    for metric, binary in QUERY_METRICS.values():
+        graded = (label >= 2).astype(float) if binary else label
+        assert metric(graded, graded + 0.5, names) == pytest.approx(1.0)
+
+
+def test_spearman_equals_scipy_and_is_undefined_for_a_constant() -> None:
+    rng = np.random.default_rng(2)
+    a, b = rng.integers(9, size=100), rng.integers(5, size=100)
+    assert spearman(a, b) == pytest.approx(spearmanr(a, b).statistic, abs=1e-12)
+    twice = np.r_[np.arange(100), np.arange(50)]
+    weight = np.r_[np.full(50, 2.0), np.ones(50)]
+    assert spearman(a, b, weight) == pytest.approx(spearman(a[twice], b[twice]), abs=1e-12)
+    assert np.isnan(spearman([1, 1, 1], [1, 2, 3]))
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["metrics", "ranks", "evaluate", "latency", "formatting", "run_record", "table", "model_card"],
+)
+def test_examples_of_the_docstrings(module: str) -> None:
+    found = doctest.testmod(importlib.import_module(f"{metrics.__package__}.{module}"))
+    assert found.attempted and not found.failed

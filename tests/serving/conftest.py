@@ -1,0 +1,47 @@
+"""A small SavedModel to serve: strings in, a score in (-1, 1) out."""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+# All but the versions need TensorFlow; an environment without it has the rest.
+if find_spec("tensorflow") is None:
+    collect_ignore = [
+        f"test_{name}.py" for name in ("client", "configs", "ops", "server", "warmup")
+    ]
+
+
+@pytest.fixture(scope="session")
+def save_model() -> Callable[..., Path]:
+    """Saves a model whose score is `tanh((bias + length of query - of document) / 100)`."""
+    import tensorflow as tf
+
+    class Matcher(tf.Module):
+        def __init__(self, bias: float):
+            super().__init__()
+            self.bias = tf.Variable(bias)
+
+        def score(self, query, document):
+            tf.debugging.assert_equal(tf.shape(query), tf.shape(document))
+            lengths = tf.strings.length(query) - tf.strings.length(document)
+            return {"score": tf.tanh((self.bias + tf.cast(lengths, tf.float32)) / 100.0)}
+
+    def save(directory: Path, bias: float = 0.0) -> Path:
+        matcher = Matcher(bias)
+        function = tf.function(matcher.score)
+        signature = function.get_concrete_function(
+            query=tf.TensorSpec([None], tf.string, name="query"),
+            document=tf.TensorSpec([None], tf.string, name="document"),
+        )
+        tf.saved_model.save(matcher, str(directory), {"serving_default": signature})
+        return directory
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def saved_model(save_model, tmp_path_factory) -> Path:
+    """One saved model, to be read or copied, not changed."""
+    return save_model(tmp_path_factory.mktemp("model") / "saved")

@@ -1,0 +1,195 @@
+import asyncio
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import numpy as np
+import pytest
+from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+from kdmatch.errors import UserError
+from kdmatch.serving.client import AsyncClient, Client, ServingError
+from kdmatch.serving.server import LocalServer
+
+DOCUMENTS = ["four", "a", "sixsix", "b", ""]
+
+
+@pytest.fixture(scope="module")
+def target(saved_model, tmp_path_factory):
+    base = tmp_path_factory.mktemp("served")
+    shutil.copytree(saved_model, base / "tiny" / "1")
+    with LocalServer(base, port=0, poll_seconds=0) as server:
+        yield f"127.0.0.1:{server.port}"
+
+
+@pytest.fixture
+def stub_server():
+    """A server whose `Predict` is the test's own function."""
+
+    class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
+        calls = 0
+
+        def Predict(self, request, context):
+            self.calls += 1
+            return self.answer(context)
+
+    service, server = Service(), grpc.server(ThreadPoolExecutor(2))
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
+    service.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    yield service
+    server.stop(None)
+
+
+def test_rank_is_sorted_and_ties_keep_their_order(target):
+    with Client(target, "tiny") as client:
+        ranked = client.rank("abc", DOCUMENTS)
+    assert [index for index, _ in ranked] == [4, 1, 3, 0, 2]
+    assert ranked[0] == (4, pytest.approx(np.tanh(0.03)))
+    assert isinstance(ranked[0][0], int)
+    assert isinstance(ranked[0][1], float)
+
+
+def test_a_permuted_page_gives_permuted_scores_split_or_not(target):
+    order = np.random.default_rng(0).permutation(len(DOCUMENTS))
+    with (
+        Client(target, "tiny") as whole,
+        Client(target, "tiny", max_documents_per_request=2) as split,
+    ):
+        scores = whole.score("abc", DOCUMENTS)
+        assert scores.dtype == np.float32
+        np.testing.assert_array_equal(split.score("abc", DOCUMENTS), scores)
+        permuted = whole.score("abc", [DOCUMENTS[i] for i in order])
+    np.testing.assert_array_equal(permuted, scores[order])
+
+
+def test_pairs(target):
+    with Client(target, "tiny") as client:
+        scores = client.score_pairs(["a", "abc", "中文"], ["a", "a", "中文"])
+        np.testing.assert_allclose(scores, np.tanh([0, 0.02, 0]), rtol=1e-6)
+        with pytest.raises(UserError, match="2 queries and 1 documents"):
+            client.score_pairs(["a", "b"], ["a"])
+
+
+def test_no_documents_need_no_server():
+    with Client("127.0.0.1:1", "tiny") as client:
+        assert client.score("q", []).shape == (0,)
+        assert client.rank("q", []) == []
+
+
+def test_the_async_client_says_the_same(target):
+    async def ask():
+        async with AsyncClient(target, "tiny", max_documents_per_request=2) as client:
+            with pytest.raises(ServingError, match="NOT_FOUND"):
+                async with AsyncClient(target, "no") as lost:
+                    await lost.score("q", ["d"])
+            return await asyncio.gather(
+                client.score("abc", DOCUMENTS),
+                client.rank("abc", DOCUMENTS),
+                client.score_pairs(["a"], ["abc"]),
+                client.rank("abc", []),
+            )
+
+    score, rank, pairs, none = asyncio.run(ask())
+    with Client(target, "tiny") as client:
+        np.testing.assert_array_equal(score, client.score("abc", DOCUMENTS))
+        assert rank == client.rank("abc", DOCUMENTS)
+        np.testing.assert_array_equal(pairs, client.score_pairs(["a"], ["abc"]))
+    assert none == []
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"model": "no"}, grpc.StatusCode.NOT_FOUND),
+        ({"model": "tiny", "version": 9}, grpc.StatusCode.NOT_FOUND),
+        ({"model": "tiny", "version_label": "stable"}, grpc.StatusCode.INVALID_ARGUMENT),
+    ],
+)
+def test_an_error_is_one_line_with_model_and_target(target, options, code):
+    with Client(target, **options) as client, pytest.raises(ServingError) as raised:
+        client.score("q", ["d"])
+    assert raised.value.code is code
+    message = str(raised.value)
+    assert message.startswith(f"{target}, model {options['model']!r}: {code.name}, ")
+    assert "\n" not in message
+
+
+def test_large_documents(target):
+    with Client(target, "tiny", timeout=20.0) as client:
+        np.testing.assert_allclose(client.score("q", ["d" * 2**20]), [-1.0], rtol=1e-6)
+        with pytest.raises(ServingError, match="fewer or shorter documents"):
+            client.score("q", ["d" * (65 * 2**20)])
+
+
+def test_what_is_not_text_is_named(target):
+    with Client(target, "tiny") as client:
+        with pytest.raises(UserError, match="document 1 holds a lone surrogate"):
+            client.score("q", ["d", "\ud800"])
+        with pytest.raises(UserError, match=r"document 0 is 3\.5; a string was expected"):
+            client.score("q", [3.5])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"version": 1, "version_label": "stable"}, "give one of them"),
+        ({"max_documents_per_request": 0}, "at least 1"),
+        ({"max_retries": 9}, "gRPC allows 0 to 4"),
+    ],
+)
+def test_options_are_checked(options, message):
+    with pytest.raises(UserError, match=message):
+        Client("127.0.0.1:1", "tiny", **options)
+
+
+@pytest.mark.parametrize(
+    ("code", "retries", "calls"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, 2, 3),
+        (grpc.StatusCode.UNAVAILABLE, 0, 1),
+        (grpc.StatusCode.INTERNAL, 2, 1),
+    ],
+)
+def test_only_unavailable_is_tried_again(stub_server, code, retries, calls):
+    stub_server.answer = lambda context: context.abort(code, "down\nsecond line")
+    client = Client(stub_server.target, "tiny", max_retries=retries)
+    with client, pytest.raises(ServingError, match="down;"):
+        client.score("q", ["d"])
+    assert stub_server.calls == calls
+
+
+def test_a_deadline(stub_server):
+    stub_server.answer = lambda context: time.sleep(0.5)
+    client = Client(stub_server.target, "tiny", timeout=0.1)
+    with client, pytest.raises(ServingError, match="longer timeout") as raised:
+        client.score("q", ["d"])
+    assert raised.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_an_answer_without_scores_is_refused(stub_server):
+    from tensorflow_serving.apis import predict_pb2
+
+    stub_server.answer = lambda context: predict_pb2.PredictResponse()
+    client = Client(stub_server.target, "tiny")
+    with client, pytest.raises(ServingError, match="holds nothing, no 'score'"):
+        client.score("q", ["d"])
+
+
+def test_importing_the_client_and_the_server_is_cheap():
+    code = (
+        "import sys; import kdmatch.serving.client, kdmatch.serving.server, "
+        "kdmatch.serving.warmup, kdmatch.serving.ops; print('tensorflow' in sys.modules)"
+    )
+    path = ":".join(filter(None, sys.path))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "False\n"
