@@ -21,9 +21,7 @@ class PairIds:
     [[6, 7, 0, 0, 0, 0, 0, 0], [5, 0, 0, 0, 0, 0, 0, 0]]
     """
 
-    def __init__(
-        self, values: Mapping[str, np.ndarray], lengths: Mapping[str, np.ndarray]
-    ) -> None:
+    def __init__(self, values: Mapping[str, np.ndarray], lengths: Mapping[str, np.ndarray]) -> None:
         self.values = dict(values)
         self.lengths = dict(lengths)
         self._starts = {
@@ -45,7 +43,7 @@ class PairIds:
         The width is the longest row's, rounded up to one of a few sizes, so
         that a compiler which specialises on shapes meets few of them.
         """
-        rows = np.asarray(rows)
+        rows = np.asarray(rows, np.int64)
         inputs = {}
         for name, flat in self.values.items():
             lengths, starts = self.lengths[name][rows], self._starts[name][rows]

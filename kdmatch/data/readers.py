@@ -1,7 +1,9 @@
 """Rows from Parquet, CSV, TSV and JSON lines, streamed into the one schema."""
 
+import csv
+import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from kdmatch.data.schema import REQUIRED, TRIPLE, BadRows, conform
 from kdmatch.errors import UserError
 
 _BATCH_ROWS = 16_384
+_NAMES = {*REQUIRED, *TRIPLE, "query_id", "doc_id", "label", "weight"}
+_Numbered = tuple[Sequence[int], pa.RecordBatch]
 
 
 def read_batches(
@@ -35,16 +39,14 @@ def read_batches(
     """
     bad = bad or BadRows()
     renames = {theirs: ours for ours, theirs in (columns or {}).items()}
-    row, seen = 1, False
-    for raw in _raw_batches(path, bad):
-        names = [renames.get(name, name) for name in raw.schema.names]
-        raw = raw.rename_columns(names)
+    seen = False
+    for rows, raw in _raw_batches(path, renames, bad):
+        raw = _renamed(path, raw, renames)
         if not seen:
-            _require_columns(path, names)
-            seen = True
-        yield from conform(raw, str(path), row, bad)
-        row += raw.num_rows
-    if row == 1:
+            _require_columns(path, raw.schema.names)
+        seen = seen or raw.num_rows > 0
+        yield from conform(raw, str(path), rows, bad)
+    if not seen:
         raise UserError(f"{path}: the file holds no rows; give one with at least a query a line")
 
 
@@ -58,8 +60,29 @@ def read(
     return pa.Table.from_batches(batches)
 
 
+def _renamed(path: Path, raw: pa.RecordBatch, renames: Mapping[str, str]) -> pa.RecordBatch:
+    """The table's columns of a raw batch; a mapped one goes before one of the same name."""
+    theirs = raw.schema.names
+    mapped = {renames[name] for name in theirs if name in renames}
+    kept = [
+        (place, renames.get(name, name))
+        for place, name in enumerate(theirs)
+        if name in renames or name not in mapped
+    ]
+    names = [name for _, name in kept]
+    for name in names:
+        if _of_table(name) and names.count(name) > 1:
+            raise UserError(f"{path}: two columns are named {name!r}; rename one")
+    return raw.select([place for place, _ in kept]).rename_columns(names)
+
+
+def _of_table(name: str) -> bool:
+    return name in _NAMES or name.startswith(("f_", "score_"))
+
+
 def _require_columns(path: Path, names: list[str]) -> None:
-    needed = TRIPLE if "positive" in names or "negative" in names else REQUIRED
+    triples = "document" not in names and ("positive" in names or "negative" in names)
+    needed = TRIPLE if triples else REQUIRED
     for name in needed:
         if name not in names:
             raise UserError(
@@ -68,7 +91,8 @@ def _require_columns(path: Path, names: list[str]) -> None:
             )
 
 
-def _raw_batches(path: Path, bad: BadRows) -> Iterator[pa.RecordBatch]:
+def _raw_batches(path: Path, renames: Mapping[str, str], bad: BadRows) -> Iterator[_Numbered]:
+    """Batches as the file has them, each with the numbers of its rows, from 1."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; check the path in the config")
     if path.stat().st_size == 0:
@@ -79,38 +103,44 @@ def _raw_batches(path: Path, bad: BadRows) -> Iterator[pa.RecordBatch]:
     elif kind in (".csv", ".tsv"):
         yield from _delimited(path, "," if kind == ".csv" else "\t", bad)
     elif kind in (".jsonl", ".json", ".ndjson"):
-        yield from _json_lines(path, bad)
+        yield from _json_lines(path, renames, bad)
     else:
         raise UserError(
             f"{path}: unknown kind {kind or 'without a suffix'}; use .parquet, .csv, .tsv or .jsonl"
         )
 
 
-def _parquet(path: Path) -> Iterator[pa.RecordBatch]:
+def _parquet(path: Path) -> Iterator[_Numbered]:
     try:
-        yield from pq.ParquetFile(path).iter_batches(_BATCH_ROWS)
-    except pa.ArrowInvalid as error:
+        first = 1
+        for batch in pq.ParquetFile(path).iter_batches(_BATCH_ROWS):
+            yield range(first, first + batch.num_rows), batch
+            first += batch.num_rows
+    except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"{path}: not a Parquet file ({error}); write it again") from error
 
 
-def _delimited(path: Path, delimiter: str, bad: BadRows) -> Iterator[pa.RecordBatch]:
+def _delimited(path: Path, delimiter: str, bad: BadRows) -> Iterator[_Numbered]:
     with path.open("rb") as lines:
         header = lines.readline()
     try:
-        names = header.decode("utf-8-sig").strip().split(delimiter)
+        names = next(csv.reader([header.decode("utf-8-sig")], delimiter=delimiter), [])
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: the header is not valid UTF-8; save the file as UTF-8") from error
-    kinds: dict[str, pa.DataType] = {name.strip('"'): pa.binary() for name in names}
+    ragged: list[pa_csv.InvalidRow] = []
+    reported = 0
 
     def wrong(row: pa_csv.InvalidRow) -> str:
-        bad.add(
-            str(path),
-            (row.number or 2) - 1,
-            "*",
-            f"{row.actual_columns} columns instead of {row.expected_columns}",
-            row.text,
-        )
-        return "skip"
+        # An exception raised here would be printed and lost, so the row is kept for later.
+        ragged.append(row)
+        return bad.on_bad_row
+
+    def report() -> None:
+        nonlocal reported
+        for row in ragged[reported:]:
+            reason = f"{row.actual_columns} columns instead of {row.expected_columns}"
+            bad.add(str(path), (row.number or 2) - 1, "*", reason, row.text)
+        reported = len(ragged)
 
     try:
         reader = pa_csv.open_csv(
@@ -120,61 +150,84 @@ def _delimited(path: Path, delimiter: str, bad: BadRows) -> Iterator[pa.RecordBa
                 delimiter=delimiter, newlines_in_values=True, invalid_row_handler=wrong
             ),
             convert_options=pa_csv.ConvertOptions(
-                column_types=kinds, check_utf8=False, strings_can_be_null=False
+                column_types=dict.fromkeys(names, pa.binary()),
+                check_utf8=False,
+                strings_can_be_null=False,
             ),
         )
-        yield from reader
+        following = itertools.count(1)
+        for batch in reader:
+            report()
+            missing = {(row.number or 2) - 1 for row in ragged}
+            present = (row for row in following if row not in missing)
+            yield list(itertools.islice(present, batch.num_rows)), batch
+        report()
     except pa.ArrowInvalid as error:
+        report()
+        if "Empty CSV file" in str(error):
+            return
         raise UserError(f"{path}: cannot be read as {path.suffix[1:].upper()}: {error}") from error
 
 
-def _json_lines(path: Path, bad: BadRows) -> Iterator[pa.RecordBatch]:
-    rows: list[dict[str, Any]] = []
+def _json_lines(path: Path, renames: Mapping[str, str], bad: BadRows) -> Iterator[_Numbered]:
+    names: list[str] = []
+    rows: dict[int, dict[str, Any]] = {}
+    first = True
+
+    def batch() -> _Numbered:
+        nonlocal first
+        for number, row in rows.items():
+            for name in row:
+                if name in names:
+                    continue
+                if first:
+                    names.append(name)
+                elif _of_table(renames.get(name, name)):
+                    raise UserError(
+                        f"{path}, row {number}, column {name!r}: not in the first {_BATCH_ROWS} "
+                        "rows; give the first row this column too, null where it has no value"
+                    )
+        first = False
+        arrays = [
+            pa.array([_as_bytes(row.get(name)) for row in rows.values()], pa.binary())
+            for name in names
+        ]
+        return list(rows), pa.RecordBatch.from_arrays(arrays, names=names)
+
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            rows.append(_json_row(path, number, line, bad))
+            row = _json_row(path, number, line, bad) if line.strip() else None
+            if row is not None:
+                rows[number] = row
             if len(rows) == _BATCH_ROWS:
-                yield _from_rows(rows)
-                rows = []
+                yield batch()
+                rows = {}
     if rows:
-        yield _from_rows(rows)
+        yield batch()
 
 
-def _json_row(path: Path, number: int, line: bytes, bad: BadRows) -> dict[str, Any]:
+def _json_row(path: Path, number: int, line: bytes, bad: BadRows) -> dict[str, Any] | None:
+    # A broken byte survives as a surrogate and is reported with its column by the later checks.
+    text = line.decode("utf-8-sig", "surrogateescape")
+    reason = "not a JSON object"
     try:
-        row = json.loads(line)
-    except UnicodeDecodeError:
-        return {"query": line}  # reported as invalid UTF-8 with the other checks
-    except json.JSONDecodeError as error:
-        bad.add(str(path), number, "*", f"not a JSON object: {error.msg}", line.decode("utf-8"))
-        return {}
-    if not isinstance(row, dict):
-        bad.add(str(path), number, "*", "not a JSON object", row)
-        return {}
-    return row
-
-
-def _from_rows(rows: list[dict[str, Any]]) -> pa.RecordBatch:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    text = ("query", "document", "positive", "negative")
-    return pa.RecordBatch.from_arrays(
-        [
-            pa.array([_as_bytes(row.get(name)) for row in rows], pa.binary())
-            if name in text or any(isinstance(row.get(name), (str, bytes)) for row in rows)
-            else pa.array([_number(row.get(name)) for row in rows])
-            for name in names
-        ],
-        names=names,
-    )
+        row = json.loads(text)
+        if isinstance(row, dict):
+            return row
+    except (ValueError, RecursionError) as error:
+        reason += f": {error}"
+    bad.add(str(path), number, "*", reason, text.strip().encode("utf-8", "replace").decode())
+    return None
 
 
 def _as_bytes(value: Any) -> bytes | None:
-    if value is None or isinstance(value, bytes):
-        return value
-    return str(value).encode("utf-8", "surrogatepass")
-
-
-def _number(value: Any) -> Any:
-    return float(value) if isinstance(value, (int, float)) else value
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        value = int(value)
+    if isinstance(value, (dict, list)):
+        value = json.dumps(value)
+    try:
+        return str(value).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return str(value).encode("utf-8", "surrogatepass")

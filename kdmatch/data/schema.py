@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -35,7 +35,7 @@ def text_id(text: str) -> str:
     """A stable id for a text, 16 hexadecimal digits.
 
     >>> text_id("led bulb")
-    'e7f8cb1eaa5add6e'
+    'c7ed2b38650cc67b'
     """
     return hashlib.blake2b(text.encode("utf-8"), digest_size=8).hexdigest()
 
@@ -70,7 +70,7 @@ class BadRows:
 
 
 def conform(
-    batch: pa.RecordBatch, file: str, first_row: int, bad: BadRows
+    batch: pa.RecordBatch, file: str, rows: Sequence[int], bad: BadRows
 ) -> Iterator[pa.RecordBatch]:
     """Rows of one raw batch in the dataset's schema, bad ones reported to `bad`.
 
@@ -78,7 +78,7 @@ def conform(
         batch: pyarrow.RecordBatch with `query` and `document`, or a triple's
             columns; text may be binary, numbers may be strings.
         file: str. Name for messages.
-        first_row: int. Number of the batch's first row, from 1.
+        rows: sequence of int. Number of each row in the file, from 1.
         bad: BadRows.
 
     Yields:
@@ -86,9 +86,9 @@ def conform(
     """
     names = batch.schema.names
     if set(TRIPLE) <= set(names) and "document" not in names:
-        yield from _conform_triples(batch, file, first_row, bad)
+        yield from _conform_triples(batch, file, rows, bad)
         return
-    checked = _Checked(batch, file, first_row, bad)
+    checked = _Checked(batch, file, rows, bad)
     query = checked.text("query")
     document = checked.text("document")
     label = checked.number("label") if "label" in names else [None] * batch.num_rows
@@ -107,9 +107,9 @@ def conform(
 
 
 def _conform_triples(
-    batch: pa.RecordBatch, file: str, first_row: int, bad: BadRows
+    batch: pa.RecordBatch, file: str, rows: Sequence[int], bad: BadRows
 ) -> Iterator[pa.RecordBatch]:
-    checked = _Checked(batch, file, first_row, bad)
+    checked = _Checked(batch, file, rows, bad)
     query = checked.text("query")
     ids = checked.ids("query_id", query)
     both = [(checked.text(side), label) for side, label in (("positive", 1.0), ("negative", 0.0))]
@@ -128,20 +128,25 @@ def _conform_triples(
 class _Checked:
     """Typed columns of a raw batch; a row that fails one check is left out of all."""
 
-    def __init__(self, batch: pa.RecordBatch, file: str, first_row: int, bad: BadRows) -> None:
-        self.batch, self.file, self.first_row, self.bad = batch, file, first_row, bad
+    def __init__(self, batch: pa.RecordBatch, file: str, rows: Sequence[int], bad: BadRows) -> None:
+        self.batch, self.file, self.rows, self.bad = batch, file, rows, bad
         self.wrong: set[int] = set()
 
     def _report(self, row: int, column: str, reason: str, value: Any) -> None:
         if row not in self.wrong:
-            self.bad.add(self.file, self.first_row + row, column, reason, value)
+            self.bad.add(self.file, self.rows[row], column, reason, value)
             self.wrong.add(row)
 
     def text(self, column: str) -> list[str]:
         raw = self.batch.column(column)
         if not pa.types.is_binary(raw.type) and not pa.types.is_large_binary(raw.type):
             kind = pa.large_binary() if pa.types.is_large_string(raw.type) else pa.binary()
-            raw = pc.cast(pc.cast(raw, pa.string()) if kind == pa.binary() else raw, kind)
+            try:
+                raw = pc.cast(pc.cast(raw, pa.string()) if kind == pa.binary() else raw, kind)
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+                raise UserError(
+                    f"{self.file}, column {column!r}: {raw.type} is not text; write it as a string"
+                ) from error
         values: list[str] = []
         for row, value in enumerate(raw.to_pylist()):
             try:
@@ -181,14 +186,7 @@ class _Checked:
         if column not in self.batch.schema.names:
             return [derived[text] for text in texts]
         given = self.batch.column(column).to_pylist()
-        return [
-            derived[text]
-            if value is None
-            else value.decode("utf-8", "replace")
-            if isinstance(value, bytes)
-            else str(value)
-            for value, text in zip(given, texts, strict=True)
-        ]
+        return [_as_id(value) or derived[text] for value, text in zip(given, texts, strict=True)]
 
     def kept(self, columns: dict[str, list[Any]], extra: list[str]) -> pa.RecordBatch:
         schema = table_schema(extra, [])
@@ -199,3 +197,12 @@ class _Checked:
         if not self.wrong:
             return full
         return full.filter(pa.array([row not in self.wrong for row in range(full.num_rows)]))
+
+
+def _as_id(value: Any) -> str:
+    """An id as text, the same from every file kind; empty where there is none."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace").strip()
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()

@@ -90,8 +90,10 @@ def _filler(
     if missing <= 0:
         return np.zeros(0, np.int64)
     taken = out.union(chosen.tolist())
-    drawn = random.permutation(documents) if documents < 4 * (len(taken) + missing) else (
-        random.choice(documents, len(taken) + missing, replace=False)
+    drawn = (
+        random.permutation(documents)
+        if documents < 4 * (len(taken) + missing)
+        else (random.choice(documents, len(taken) + missing, replace=False))
     )
     return np.array([c for c in drawn.tolist() if c not in taken][:missing], np.int64)
 
@@ -101,7 +103,11 @@ def _vectorizers(language: str, documents: Sequence[str]) -> list[tuple[TfidfVec
         sample = "".join(documents[:2000])
         cjk = sum("\u3400" <= c <= "\u9fff" for c in sample)
         language = "zh" if cjk * 3 >= sum(map(str.isalpha, sample)) > 0 else "en"
-    common = {"sublinear_tf": True, "dtype": np.float32, "max_df": 0.2 if len(documents) > 50 else 1.0}
+    common = {
+        "sublinear_tf": True,
+        "dtype": np.float32,
+        "max_df": 0.2 if len(documents) > 50 else 1.0,
+    }
     if language == "zh":
         return [(TfidfVectorizer(analyzer="char", ngram_range=(1, 2), **common), 1.0)]
     words = TfidfVectorizer(token_pattern=r"(?u)\b\w+\b", **common)
@@ -114,8 +120,14 @@ def _ranked(
     """For each query the columns of its `depth` nearest documents that share anything with it."""
     asked, found = [], []
     for vectorizer, weight in _vectorizers(language, documents):
-        found.append(vectorizer.fit_transform(documents) * weight)
+        try:
+            found.append(vectorizer.fit_transform(documents) * weight)
+        except ValueError:  # no document has a token; scikit-learn has no other way to say it
+            continue
         asked.append(vectorizer.transform(queries) * weight)
+    if not found:
+        yield from (np.zeros(0, np.int64) for _ in queries)
+        return
     a = sparse.hstack(asked, format="csr")
     b = sparse.hstack(found, format="csr").T.tocsr()
     step = max(1, min(_QUERY_BLOCK, _MOST_CELLS // len(documents)))

@@ -103,7 +103,14 @@ def fit_distiller(
             seed,
             first_epoch=first,
         )
-        distiller.fit(batches, initial_epoch=first, epochs=epochs, verbose=0, callbacks=callbacks)
+        distiller.fit(
+            _input(batches),
+            initial_epoch=first,
+            epochs=epochs,
+            steps_per_epoch=steps,
+            verbose=0,
+            callbacks=callbacks,
+        )
     distiller.student.set_weights(validation.best_weights)
     return float(validation.best)
 
@@ -128,6 +135,14 @@ def predict_logits(scorer: keras.Model, ids: PairIds, batch_tokens: int = 16_384
         logits[rows] = scorer.predict_on_batch(ids.pad(rows))["logit"]
         start += size
     return logits
+
+
+def _input(batches: TrainingBatches) -> Any:
+    if keras.backend.backend() != "tensorflow":
+        return batches
+    from kdmatch.data.tf_input import as_tf_dataset
+
+    return as_tf_dataset(batches)
 
 
 def _optimizer(schedule: Schedule, steps: int) -> keras.optimizers.Optimizer:

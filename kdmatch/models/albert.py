@@ -1,6 +1,6 @@
 """The 1-layer ALBERT student: factorised embedding, shared parameters."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 
@@ -36,7 +36,7 @@ class AlbertMatcher(Matcher):
     """
 
     kind = "albert"
-    presets = {
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
         "albert_1l_384": {"num_heads": 12, "hidden_dim": 384},
         "albert_1l_312": {"num_heads": 12, "hidden_dim": 312},
         "albert_1l_256": {"num_heads": 4, "hidden_dim": 256},

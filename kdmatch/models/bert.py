@@ -1,6 +1,6 @@
 """The BERT cross-encoder: teacher with four layers, original with more."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from keras import layers, ops
@@ -33,7 +33,7 @@ class BertMatcher(Matcher):
     """
 
     kind = "bert"
-    presets = {
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
         "bert_4l_384": {"num_layers": 4, "num_heads": 12, "hidden_dim": 384},
         "bert_6l_384": {"num_layers": 6, "num_heads": 12, "hidden_dim": 384},
         "bert_12l_384": {"num_layers": 12, "num_heads": 12, "hidden_dim": 384},
@@ -107,6 +107,8 @@ def encode_and_score(
         head_dim: int. Width of the head's first dense layer.
         dropout: float. Rate in the head.
     """
+    # KerasHub's own pooler is not part of the head, so it must not be trained or decayed.
+    encoder.get_layer("pooled_dense").trainable = False
     inputs = {
         name: keras.Input((None,), dtype="int32", name=name)
         for name in ("token_ids", "segment_ids")

@@ -1,6 +1,6 @@
 """What all matchers share: one score out, a logit within, presets by name."""
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import keras
 
@@ -13,7 +13,11 @@ class Matcher(keras.Model):
     """
 
     kind: str
-    presets: dict[str, dict[str, Any]] = {}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    def __init__(self, inputs: Any, outputs: Any, name: str | None = None) -> None:
+        # Keras ignores keyword arguments that it does not know; here they are an error.
+        super().__init__(inputs=inputs, outputs=outputs, name=name)
 
     @classmethod
     def from_preset(cls, name: str, **overrides: Any) -> Self:

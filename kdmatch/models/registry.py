@@ -30,7 +30,7 @@ def build_matcher(preset: str, **overrides: Any) -> Matcher:
         raise UserError(f"model preset {preset!r} is unknown; choose one of {', '.join(PRESETS)}")
     try:
         return PRESETS[preset].from_preset(preset, **overrides)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise UserError(f"model preset {preset}: {error}") from error
 
 

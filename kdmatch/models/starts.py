@@ -25,7 +25,10 @@ def resolve_pretrained(start: str) -> Path:
     """
     if start.startswith("package:"):
         name, _, sub = start.removeprefix("package:").partition("/")
-        spec = importlib.util.find_spec(name)
+        try:
+            spec = importlib.util.find_spec(name)
+        except (ModuleNotFoundError, ValueError):
+            spec = None
         if spec is None or not spec.submodule_search_locations:
             raise UserError(
                 f"start {start!r}: the Python package {name!r} is not installed; "
@@ -60,17 +63,22 @@ def start_from_pretrained(
     source = keras_hub.models.BertBackbone.from_preset(str(folder))
     target = matcher.encoder
     taken = list(take_layers) if take_layers is not None else list(range(target.num_layers))
-    if len(taken) != target.num_layers or max(taken) >= source.num_layers:
+    if len(taken) != target.num_layers or not set(taken) <= set(range(source.num_layers)):
         raise UserError(
             f"take_layers {taken}: the matcher has {target.num_layers} layers and {folder.name} "
             f"has {source.num_layers}, counted from 0"
         )
-    for field in ("hidden_dim", "vocabulary_size", "num_heads"):
+    for field in ("hidden_dim", "vocabulary_size", "num_heads", "intermediate_dim"):
         if getattr(source, field) != getattr(target, field):
             raise UserError(
                 f"start {folder.name}: its {field} is {getattr(source, field)}, the matcher's "
                 f"{getattr(target, field)}; they must be equal"
             )
+    if source.max_sequence_length < target.max_sequence_length:
+        raise UserError(
+            f"start {folder.name}: it has {source.max_sequence_length} positions, the matcher "
+            f"{target.max_sequence_length}; lower max_sequence_length"
+        )
     _copy_bert_embeddings(source, target)
     for own, other in enumerate(taken):
         target.get_layer(f"transformer_layer_{own}").set_weights(
@@ -105,13 +113,24 @@ def start_from_teacher(
                 f"start from teacher: its {field} is {getattr(source, field)}, the student's "
                 f"{getattr(target, field)}; make them equal or set start: scratch"
             )
+    if source.max_sequence_length < target.max_sequence_length:
+        raise UserError(
+            f"start from teacher: it has {source.max_sequence_length} positions, the student "
+            f"{target.max_sequence_length}; lower the student's max_sequence_length"
+        )
+    if not 0 <= layer < source.num_layers:
+        raise UserError(
+            f"start from teacher: it has {source.num_layers} layers, counted from 0; "
+            f"layer {layer} is not one of them"
+        )
     tokens = _weight(source, "token_embedding")
     positions = _weight(source, "position_embedding")
     segments = _weight(source, "segment_embedding")
     mean = tokens.mean(axis=0)
-    _, scales, directions = np.linalg.svd(tokens - mean, full_matrices=False)
+    _, _, directions = np.linalg.svd(tokens - mean, full_matrices=False)
     basis = directions[: target.embedding_dim].T
-    kept_segments = segments[: target.num_segments]
+    # A teacher without match segments has two, repeated for a student that has four.
+    kept_segments = segments[np.arange(target.num_segments) % len(segments)]
     small_tokens = (tokens - mean) @ basis
     small_positions = positions[: target.max_sequence_length] @ basis
     small_segments = kept_segments @ basis
@@ -140,6 +159,9 @@ def start_from_teacher(
 def start_from_vectors(matcher: TextCnnMatcher | BertMatcher, vectors: np.ndarray) -> None:
     """Load Word2Vec vectors `(vocabulary, dimension)` into the token embedding.
 
+    A BERT's are scaled to the deviation that its positions and segments start
+    with (0.02), so that none of the three drowns the others.
+
     Raises:
         UserError: if the shapes differ.
     """
@@ -152,6 +174,8 @@ def start_from_vectors(matcher: TextCnnMatcher | BertMatcher, vectors: np.ndarra
             f"word vectors are {vectors.shape}, the embedding of {matcher.name} is "
             f"{tuple(table.shape)}: set embedding_dim to the vectors' length"
         )
+    if isinstance(matcher, BertMatcher):
+        vectors = vectors * (0.02 / vectors.std())
     table.assign(vectors)
 
 

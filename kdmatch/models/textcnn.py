@@ -1,7 +1,7 @@
 """TextCNN matchers: convolutions over words, interaction of the two sides."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from keras import layers, ops
@@ -40,7 +40,7 @@ class TextCnnMatcher(Matcher):
     """
 
     kind = "textcnn"
-    presets: dict[str, dict[str, Any]] = {
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
         "textcnn_128": {},
         "textcnn_64": {"embedding_dim": 64, "filters": 64, "head_dim": 64},
     }
@@ -146,7 +146,7 @@ class CnnAttentionMatcher(TextCnnMatcher):
     """
 
     kind = "cnn_attention"
-    presets = {
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
         "cnn_attention_128": {},
         "cnn_attention_64": {"embedding_dim": 64, "filters": 64, "head_dim": 64},
     }

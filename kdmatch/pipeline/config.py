@@ -58,8 +58,8 @@ class WordPieceConfig(Section):
 
     vocabulary: str | None = None
     lower_case: bool = True
-    max_query_tokens: int = Field(24, ge=1)
-    max_tokens: int = Field(64, ge=8, le=512)
+    max_query_tokens: int = Field(default=24, ge=1)
+    max_tokens: int = Field(default=64, ge=8, le=512)
 
 
 class WordsConfig(Section):
@@ -72,13 +72,13 @@ class WordsConfig(Section):
         dimension, epochs, window: Word2Vec's; 0 epochs starts at random.
     """
 
-    vocabulary_size: int = Field(50_000, ge=100)
-    min_count: int = Field(2, ge=1)
-    max_query_words: int = Field(24, ge=1)
-    max_document_words: int = Field(48, ge=1)
-    dimension: int = Field(128, ge=8)
-    epochs: int = Field(8, ge=0)
-    window: int = Field(5, ge=1)
+    vocabulary_size: int = Field(default=50_000, ge=100)
+    min_count: int = Field(default=2, ge=1)
+    max_query_words: int = Field(default=24, ge=1)
+    max_document_words: int = Field(default=48, ge=1)
+    dimension: int = Field(default=128, ge=8)
+    epochs: int = Field(default=8, ge=0)
+    window: int = Field(default=5, ge=1)
 
 
 class TextConfig(Section):
@@ -103,15 +103,15 @@ class TrainingConfig(Section):
     """
 
     hard: HardLoss = "both"
-    steps: int = Field(2000, ge=1)
-    batch_size: int = Field(64, ge=2)
-    learning_rate: float = Field(3e-4, gt=0)
-    warmup: float = Field(0.1, ge=0, lt=1)
-    weight_decay: float = Field(0.01, ge=0)
-    clip_norm: float = Field(1.0, gt=0)
-    validate_every: int = Field(250, ge=1)
-    patience: int = Field(6, ge=1)
-    rows_per_query: int = Field(16, ge=1)
+    steps: int = Field(default=2000, ge=1)
+    batch_size: int = Field(default=64, ge=2)
+    learning_rate: float = Field(default=3e-4, gt=0)
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+    weight_decay: float = Field(default=0.01, ge=0)
+    clip_norm: float = Field(default=1.0, gt=0)
+    validate_every: int = Field(default=250, ge=1)
+    patience: int = Field(default=6, ge=1)
+    rows_per_query: int = Field(default=16, ge=1)
     precision: Literal["float32", "bfloat16"] = "float32"
 
 
@@ -142,13 +142,13 @@ class GbdtConfig(Section):
         objective: "regression", "lambdarank" or the mean of "both".
         folds: folds by query for the scores of the training rows.
         params: LightGBM parameters that override the defaults.
-        embeddings: give it cosines of the run's word vectors.
+        dimension: length of the word vectors whose cosines it sees; 0 for none.
     """
 
     objective: Literal["regression", "lambdarank", "both"] = "both"
-    folds: int = Field(5, ge=2)
+    folds: int = Field(default=5, ge=2)
     params: dict[str, Any] = {}
-    embeddings: bool = True
+    dimension: int = Field(100, ge=0)
 
 
 class TransferConfig(Section):
@@ -160,18 +160,18 @@ class TransferConfig(Section):
         deep_share: share of the documents drawn from deeper in the ranking.
     """
 
-    per_query: int = Field(16, ge=0)
-    share: float = Field(0.6, ge=0, lt=1)
-    deep_share: float = Field(0.25, ge=0, le=1)
+    per_query: int = Field(default=16, ge=0)
+    share: float = Field(default=0.6, ge=0, lt=1)
+    deep_share: float = Field(default=0.25, ge=0, le=1)
 
 
 class DistillationConfig(Section):
     """Weights of the losses; see `kdmatch.Distiller`."""
 
-    alpha: float = Field(1.0, ge=0)
-    beta: float = Field(0.5, ge=0)
-    gamma: float = Field(1.0, ge=0)
-    margin: float = Field(0.7, gt=0)
+    alpha: float = Field(default=1.0, ge=0)
+    beta: float = Field(default=0.5, ge=0)
+    gamma: float = Field(default=1.0, ge=0)
+    margin: float = Field(default=0.7, gt=0)
     scaling: Scaling = "exp"
 
 
@@ -183,8 +183,8 @@ class EvaluationConfig(Section):
         latency_pairs: pairs timed one by one through each exported model.
     """
 
-    resamples: int = Field(1000, ge=100)
-    latency_pairs: int = Field(200, ge=10)
+    resamples: int = Field(default=1000, ge=100)
+    latency_pairs: int = Field(default=200, ge=10)
 
 
 class Config(Section):
@@ -200,7 +200,7 @@ class Config(Section):
 
     name: str
     seed: int = 0
-    seeds: list[int] = Field([0], min_length=1)
+    seeds: list[int] = Field(default=[0], min_length=1)
     control: bool = True
     data: DataConfig
     text: TextConfig = TextConfig()
@@ -239,7 +239,7 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
     if not isinstance(raw, dict):
         raise UserError(f"{path}: a config is a mapping of keys; see configs/ for examples")
     for override in overrides or []:
-        _override(raw, override)
+        apply_override(raw, override)
     return parse_config(raw, str(path))
 
 
@@ -262,7 +262,7 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _override(raw: dict[str, Any], override: str) -> None:
+def apply_override(raw: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     if not equals or not key:
         raise UserError(f"--set {override!r}: write it as a.b=value")

@@ -55,12 +55,14 @@ def prepare_tables(config: Config, folder: Path) -> dict[str, Any]:
                     tables.write(split, batch)
         for name in data.unlabelled:
             for batch in read_batches(Path(name).expanduser(), data.columns, bad):
-                tables.write("unlabelled", batch.select(["query_id", "query", "doc_id", "document"]))
+                tables.write(
+                    "unlabelled", batch.select(["query_id", "query", "doc_id", "document"])
+                )
     for split in SPLITS:
         if split not in tables.rows:
             raise UserError(
-                f"{data.train}: split {data.split} leaves {split} without a query; raise data.split "
-                f"or give data.{split}"
+                f"{data.train}: split {data.split} leaves {split} without a query; raise "
+                f"data.split or give data.{split}"
             )
     _check_queries(folder)
     for split in ("train", "valid"):
@@ -206,5 +208,6 @@ def _check_classes(path: Path, threshold: float) -> None:
         kind = "positive" if positive else "negative"
         raise UserError(
             f"{path.stem}: only one class: every label is {kind} at data.positive_threshold "
-            f"{threshold:g} (labels go from {known.min():g} to {known.max():g}); change the threshold"
+            f"{threshold:g} (labels go from {known.min():g} to {known.max():g}); "
+            "change the threshold"
         )

@@ -14,7 +14,7 @@ from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.data_stage import make_transfer, prepare_tables, source_hashes
 from kdmatch.pipeline.run_directory import RunDirectory
 from kdmatch.pipeline.teacher_stage import load_scores, score_rows, train_gbdt
-from kdmatch.pipeline.text_stage import load_ids, prepare_text
+from kdmatch.pipeline.text_stage import load_ids, prepare_text, wordpiece_dimension
 from kdmatch.pipeline.training_stage import (
     encoder_kind,
     train_matcher,
@@ -34,12 +34,14 @@ class Run:
         root: Path of the run directory.
         console: Console for progress.
         directory: RunDirectory over `root`.
+        sources: content hash of each source file.
     """
 
     config: Config
     root: Path
     console: Console
     directory: RunDirectory
+    sources: dict[str, str]
 
     def train(self, title: str, **arguments: Any) -> float:
         """`train_matcher` under a progress bar."""
@@ -64,10 +66,11 @@ def run(config: Config, root: Path, console: Console | None = None, until: str =
         UserError: if data, config or a training is at fault.
     """
     console = console or Console()
+    sources = source_hashes(config.data)  # a missing file is said before anything is written
     root.mkdir(parents=True, exist_ok=True)
     directory = RunDirectory(root, console.stage)
     (root / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-    work = Run(config, root, console, directory)
+    work = Run(config, root, console, directory, sources)
     for stage in (_prepare, _teachers, _score, _students, _finish):
         stage(work)
         if until and until in directory.keys:
@@ -77,7 +80,7 @@ def run(config: Config, root: Path, console: Console | None = None, until: str =
 
 def student_names(config: Config) -> list[str]:
     """Students of a run and, after each, its control."""
-    names = []
+    names: list[str] = []
     for name in config.students:
         names += [name, f"{name}_control"] if config.control else [name]
     return names
@@ -86,16 +89,16 @@ def student_names(config: Config) -> list[str]:
 def _prepare(work: Run) -> None:
     config, stage = work.config, work.directory.stage
     root = work.root
-    sources = source_hashes(config.data)
     stage(
         "data",
-        {"data": config.data, "seed": config.seed, "sources": sources},
+        {"data": config.data, "seed": config.seed, "sources": work.sources},
         [],
         partial(prepare_tables, config),
     )
+    vectors = wordpiece_dimension(config)
     stage(
         "text",
-        {"text": config.text, "seed": config.seed},
+        {"text": config.text, "seed": config.seed} | ({"vectors": vectors} if vectors else {}),
         ["data"],
         lambda folder: prepare_text(config, root / "data", folder),
     )
@@ -109,12 +112,12 @@ def _prepare(work: Run) -> None:
 
 def _teachers(work: Run) -> None:
     config, root = work.config, work.root
-    data, text = root / "data", root / "text"
+    data = root / "data"
     work.directory.stage(
         "gbdt",
         {"gbdt": config.gbdt, "seed": config.seed},
-        ["data", "text"],
-        lambda folder: train_gbdt(config, data, text, folder),
+        ["data"],
+        lambda folder: train_gbdt(config, data, folder),
     )
     for name, model in (("teacher", config.teacher), ("original", config.original)):
         if model is None:
@@ -124,9 +127,7 @@ def _teachers(work: Run) -> None:
         )
 
 
-def _bert_trainer(
-    work: Run, name: str, model: ModelConfig
-) -> Callable[[Path], dict[str, Any]]:
+def _bert_trainer(work: Run, name: str, model: ModelConfig) -> Callable[[Path], dict[str, Any]]:
     def train(folder: Path) -> dict[str, Any]:
         rows = Rows.load(work.root / "data" / "train.parquet")
         text = work.root / "text"

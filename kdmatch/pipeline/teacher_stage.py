@@ -23,34 +23,36 @@ from kdmatch.pipeline.training_stage import matmul_precision
 from kdmatch.teachers.features import TextFeatures
 from kdmatch.teachers.gbdt import GbdtRanker
 from kdmatch.teachers.scores import Standard
+from kdmatch.text.word2vec import skip_gram
 
 TEACHERS = ("teacher", "gbdt")
 
 
-def train_gbdt(config: Config, data: Path, text: Path, folder: Path) -> dict[str, Any]:
+def train_gbdt(config: Config, data: Path, folder: Path) -> dict[str, Any]:
     """Write the ranker, its features, importance, and out-of-fold training scores."""
     documents: set[str] = set()
     for split in SPLITS:
         column = pq.read_table(data / f"{split}.parquet", columns=["document"]).column("document")
         documents.update(column.unique().to_pylist())
-    vectors = _keyed_vectors(text / "words") if config.gbdt.embeddings else None
-    features = TextFeatures.fit(
-        sorted(documents), language=config.text.language, vectors=vectors
-    )
-    features.save(folder / "features")
     train, valid = (Rows.load(data / f"{split}.parquet") for split in ("train", "valid"))
+    texts = sorted(documents)
+    features = TextFeatures.fit(texts, language=config.text.language)
+    if config.gbdt.dimension:
+        # Vectors of the features' own words, so that what they look up is there.
+        sentences = [list(features.words(text)) for text in [*texts, *train.query.unique().to_pylist()]]
+        vectors = skip_gram(
+            sentences, config.gbdt.dimension, epochs=10, seed=config.seed, min_count=2
+        )
+        features = TextFeatures.fit(texts, language=config.text.language, vectors=vectors)
+    features.save(folder / "features")
     x_train, x_valid = pair_features(features, train), pair_features(features, valid)
     ranker = GbdtRanker(config.gbdt.objective, config.gbdt.params, config.seed)
     names = [*features.names, *train.feature_names]
-    ranker.fit(
-        x_train, train.label, train.group, (x_valid, valid.label, valid.group), names
-    )
+    ranker.fit(x_train, train.label, train.group, (x_valid, valid.label, valid.group), names)
     ranker.save(folder / "model")
     write_json(folder / "importance.json", ranker.importance())
     folds = min(config.gbdt.folds, len(np.unique(train.group)))
-    scores = ranker.out_of_fold(
-        x_train, train.label, train.group, folds=folds, seed=config.seed
-    )
+    scores = ranker.out_of_fold(x_train, train.label, train.group, folds=folds, seed=config.seed)
     np.save(folder / "train_scores.npy", scores.astype(np.float32))
     return {"rounds": ranker.rounds, "features": len(names)}
 
@@ -142,13 +144,3 @@ def combine_teachers(config: Config, scores: Sequence[np.ndarray]) -> np.ndarray
     alpha, gamma = config.distillation.alpha, config.distillation.gamma
     total = (alpha + gamma) or 1.0
     return (alpha * scores[0] + gamma * scores[1]) / total
-
-
-def _keyed_vectors(words: Path) -> Any:
-    from gensim.models import KeyedVectors
-
-    vocabulary = (words / "vocabulary.txt").read_text("utf-8").split("\n")
-    vectors = np.load(words / "vectors.npy")
-    keyed = KeyedVectors(vectors.shape[1])
-    keyed.add_vectors(vocabulary[2:], vectors[2:])
-    return keyed

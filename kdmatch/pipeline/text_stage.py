@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from kdmatch.data.ids import PairIds
 from kdmatch.errors import UserError
+from kdmatch.models.registry import PRESETS
 from kdmatch.models.starts import resolve_pretrained
 from kdmatch.pipeline.config import Config, WordPieceConfig
 from kdmatch.pipeline.data_stage import corpus_texts
@@ -30,6 +31,17 @@ def prepare_text(config: Config, data: Path, folder: Path) -> dict[str, int]:
     )
     wordpiece.save(folder / "wordpiece")
     chosen = config.text.words
+    dimension = wordpiece_dimension(config)
+    if dimension:
+        vectors = train_word2vec(
+            wordpiece,
+            corpus_texts(config, data),
+            dimension,
+            max(1, chosen.epochs),
+            chosen.window,
+            config.seed,
+        )
+        np.save(folder / "wordpiece" / "vectors.npy", vectors)
     vocabulary = build_vocabulary(
         count_words(corpus_texts(config, data)), chosen.vocabulary_size, chosen.min_count
     )
@@ -47,6 +59,15 @@ def prepare_text(config: Config, data: Path, folder: Path) -> dict[str, int]:
     for split in ("train", "valid"):
         encode_file(data / f"{split}.parquet", folder, folder / split)
     return {"wordpiece": len(wordpiece.vocabulary), "words": len(vocabulary)}
+
+
+def wordpiece_dimension(config: Config) -> int:
+    """Length of WordPiece vectors that a BERT of the run starts from; 0 where none does."""
+    for model in (config.teacher, config.original):
+        if model is not None and model.start == "vectors":
+            arguments = {**PRESETS[model.preset].presets[model.preset], **model.arguments}
+            return int(arguments["hidden_dim"])
+    return 0
 
 
 def encode_file(table: Path, text: Path, target: Path) -> None:

@@ -136,18 +136,19 @@ def start_matcher(model: ModelConfig, text: Path, teacher: Path | None = None) -
     matcher = build_matcher(model.preset, vocabulary_size=size, **arguments)
     if model.start == "scratch":
         return matcher
-    if model.start == "vectors" and isinstance(matcher, TextCnnMatcher):
-        start_from_vectors(matcher, vectors)
+    if model.start == "vectors" and isinstance(matcher, TextCnnMatcher | BertMatcher):
+        start_from_vectors(matcher, np.load(text / kind / "vectors.npy"))
     elif model.start == "teacher" and isinstance(matcher, AlbertMatcher) and teacher is not None:
         source = load_matcher(teacher)
         assert isinstance(source, BertMatcher)
         start_from_teacher(matcher, source, layer=(model.take_layers or [0])[0])
-    elif isinstance(matcher, BertMatcher) and model.start not in ("vectors", "teacher"):
+    elif isinstance(matcher, BertMatcher) and model.start != "teacher":
         start_from_pretrained(matcher, resolve_pretrained(model.start), model.take_layers)
     else:
         raise UserError(
-            f"preset {model.preset} cannot start from {model.start!r}: a BERT starts from scratch "
-            "or a directory, an ALBERT from scratch or teacher, a TextCNN from scratch or vectors"
+            f"preset {model.preset} cannot start from {model.start!r}: a BERT starts from scratch, "
+            "vectors or a directory, an ALBERT from scratch or teacher, a TextCNN from scratch or "
+            "vectors"
         )
     return matcher
 

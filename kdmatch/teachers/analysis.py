@@ -64,8 +64,8 @@ _ZH_MEASURE = re.compile(r"(\d+(?:\.\d+)?)\s*([\u3400-\u9fff]|[a-z%]+)?")
 _ZH_ORDINAL = re.compile(r"第([一二三四五六七八九十]{1,3})")
 _ZH_DIGITS = {digit: value for value, digit in enumerate("零一二三四五六七八九")}
 
-_PREPOSITIONS = frozenset("in with for from by on without to at".split())
-_STOP = _PREPOSITIONS | frozenset("the a an of and or is are how what x & w".split())
+_PREPOSITIONS = frozenset(["in", "with", "for", "from", "by", "on", "without", "to", "at"])
+_STOP = _PREPOSITIONS.union("the a an of and or is are how what x w".split())  # noqa: SIM905
 _BREAKS = frozenset("(,;|")
 
 

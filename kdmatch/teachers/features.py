@@ -55,13 +55,15 @@ class Collection:
     @classmethod
     def count(cls, documents: Iterable[str], language: str) -> "Collection":
         """Counts a stream of documents, a block in memory at a time."""
-        self = cls(0, Counter(), Counter(), {n: np.zeros(BUCKETS, np.int32) for n in SIZES}, 0, 0)
+        words: Counter[str] = Counter()
+        units: Counter[str] = Counter()
+        self = cls(0, words, units, {n: np.zeros(BUCKETS, np.int32) for n in SIZES}, 0, 0)
         stream = iter(documents)
         while block := [analyse(text, language) for text in islice(stream, _BLOCK)]:
             self.documents += len(block)
             for one in block:
-                self.word_frequency.update(set(one.words))  # type: ignore[attr-defined]
-                self.unit_frequency.update(set(one.units))  # type: ignore[attr-defined]
+                words.update(set(one.words))
+                units.update(set(one.units))
                 self.words += len(one.words)
                 self.units += len(one.units)
             for n, frequency in self.gram_frequency.items():
@@ -224,7 +226,9 @@ class TextFeatures:
             "unit_frequency": c.unit_frequency,
             "vector_words": list(self._vector_row),
         }
-        arrays = {f"gram{n}": frequency for n, frequency in c.gram_frequency.items()}
+        arrays: dict[str, Any] = {
+            f"gram{n}": frequency for n, frequency in c.gram_frequency.items()
+        }
         if self._vectors is not None:
             arrays["vectors"] = self._vectors
         encoded = json.dumps(header, ensure_ascii=False).encode("utf-8", "surrogatepass")
@@ -247,5 +251,5 @@ class TextFeatures:
                 header["words"],
                 header["units"],
             )
-            vectors = arrays["vectors"] if "vectors" in arrays else None
+            vectors = arrays.get("vectors")
         return cls(collection, header["language"], header["vector_words"], vectors)

@@ -8,6 +8,7 @@ from typing import Any
 
 import lightgbm
 import numpy as np
+from scipy.optimize import nnls
 
 from kdmatch.errors import UserError
 
@@ -16,17 +17,19 @@ _MOST_LEVELS = 31
 _FORMAT = 1
 
 DEFAULTS: dict[str, Any] = {
-    "learning_rate": 0.04,
+    "learning_rate": 0.03,
     "num_leaves": 31,
-    "min_data_in_leaf": 60,
+    "min_data_in_leaf": 80,
     "feature_fraction": 0.4,
     "bagging_fraction": 0.7,
     "bagging_freq": 1,
     "lambda_l2": 5.0,
     "max_bin": 127,
-    "num_rounds": 800,
-    "early_stopping_rounds": 50,
-    "num_threads": 0,
+    "num_rounds": 1500,
+    "early_stopping_rounds": 75,
+    "hidden_share": 0.3,
+    # More threads than free cores make LightGBM ten times slower, as each tree waits for all.
+    "num_threads": 1,
 }
 
 
@@ -59,15 +62,29 @@ class _Rows:
     group: np.ndarray
 
     @classmethod
-    def of(cls, features: np.ndarray, label: np.ndarray, query: np.ndarray) -> "_Rows":
+    def of(cls, features: Any, label: Any, query: Any) -> "_Rows":
         features, label = np.asarray(features), np.asarray(label, float)
         _, index = np.unique(np.asarray(query), return_inverse=True)
         if not len(features) == len(label) == len(index):
             raise ValueError(f"{len(features)} rows, {len(label)} labels, {len(index)} queries")
         order = np.argsort(index, kind="stable")
-        order = order[~np.isnan(label[order])]
+        order = order[np.isfinite(label[order])]
         group = np.bincount(index[order])
         return cls(features[order], label[order], group[group > 0])
+
+    def with_hidden(self, columns: list[int], share: float, seed: int) -> "_Rows":
+        """These rows, and those of `share` of the queries again with `columns` missing."""
+        chosen = np.random.default_rng(seed).random(len(self.group)) < share
+        if not columns or not chosen.any():
+            return self
+        copied = np.repeat(chosen, self.group)
+        hidden = self.features[copied]
+        hidden[:, columns] = np.nan
+        return _Rows(
+            np.concatenate([self.features, hidden]),
+            np.concatenate([self.label, self.label[copied]]),
+            np.concatenate([self.group, self.group[chosen]]),
+        )
 
     def has_pairs(self) -> bool:
         """Whether some query has two different labels."""
@@ -80,13 +97,18 @@ class GbdtRanker:
 
     Args:
         objective: str. `"regression"` on the labels, `"lambdarank"` within each query, or
-            `"both"`: the mean of the two, each standardised on the training rows.
+            `"both"`: a weighted mean of the two, each standardised on the training rows, with
+            the weights (0 or more, summing to 1) that fit the validation labels best; equal
+            ones where there is no validation.
         params: dict. LightGBM parameters over `DEFAULTS`, with `num_rounds` (the most trees) and
-            `early_stopping_rounds`.
+            `early_stopping_rounds`, and `hidden_share`: this part of the queries is trained on
+            once more without its `f_*` columns, so that rows without clicks (transfer rows) get
+            sensible scores.
         seed: int. Two fits with one seed and one thread count agree.
 
     Attributes:
         rounds: dict of objective to the number of trees in use.
+        weights: dict of objective to its share in the score.
     """
 
     def __init__(
@@ -100,6 +122,7 @@ class GbdtRanker:
         self.names: list[str] = []
         self.rounds: dict[str, int] = {}
         self._boosters: dict[str, lightgbm.Booster] = {}
+        self.weights: dict[str, float] = {}
         self._scale: dict[str, tuple[float, float]] = {}
         self._fixed_rounds: dict[str, int] = {}
 
@@ -129,6 +152,9 @@ class GbdtRanker:
         self.names = list(names or (f"column_{i}" for i in range(rows.features.shape[1])))
         if len(self.names) != rows.features.shape[1]:
             raise ValueError(f"{len(self.names)} names for {rows.features.shape[1]} columns")
+        share = float(self.params.get("hidden_share", DEFAULTS["hidden_share"]))
+        brought = [i for i, name in enumerate(self.names) if name.startswith("f_")]
+        rows = rows.with_hidden(brought, share, self.seed)
         for objective in ("regression", "lambdarank"):
             if self.objective not in (objective, "both"):
                 continue
@@ -141,11 +167,22 @@ class GbdtRanker:
             self._boosters[objective] = booster
             self.rounds[objective] = booster.num_trees()
             self._scale[objective] = (float(raw.mean()), float(raw.std()) or 1.0)
+        self.weights = self._weigh(held_out)
         return self
+
+    def _weigh(self, held_out: _Rows | None) -> dict[str, float]:
+        share = np.ones(len(self._boosters))
+        if held_out is not None and len(share) > 1:
+            scores = np.stack(list(self._standardised(held_out.features).values()), 1)
+            centred = held_out.label - held_out.label.mean()
+            fitted, _ = nnls(scores - scores.mean(0), centred)
+            share = fitted if fitted.sum() > 0 else share
+        return dict(zip(self._boosters, (share / share.sum()).tolist(), strict=True))
 
     def _train(self, objective: str, rows: _Rows, held_out: _Rows | None) -> lightgbm.Booster:
         params = {**DEFAULTS, **self.params}
         most, patience = params.pop("num_rounds"), params.pop("early_stopping_rounds")
+        params.pop("hidden_share")
         most = self._fixed_rounds.get(objective, most)
         params.update(objective=objective, seed=self.seed, deterministic=True, verbosity=-1)
         params.setdefault("force_row_wise", True)
@@ -172,11 +209,16 @@ class GbdtRanker:
         """Scores, float64 `(rows,)`; higher is more relevant. Standardised on training rows."""
         if not self._boosters:
             raise UserError("the GBDT is not trained yet; call fit first")
-        scores = [
-            (np.asarray(booster.predict(features)) - self._scale[o][0]) / self._scale[o][1]
+        if not len(features):
+            return np.zeros(0)
+        scores = self._standardised(features)
+        return np.sum([self.weights[o] * score for o, score in scores.items()], axis=0)
+
+    def _standardised(self, features: np.ndarray) -> dict[str, np.ndarray]:
+        return {
+            o: (np.asarray(booster.predict(features)) - self._scale[o][0]) / self._scale[o][1]
             for o, booster in self._boosters.items()
-        ]
-        return np.mean(scores, axis=0)
+        }
 
     def out_of_fold(
         self,
@@ -213,16 +255,18 @@ class GbdtRanker:
                 valid = (features[inner], label[inner], query[inner])
             model = GbdtRanker(self.objective, self.params, self.seed)
             model._fixed_rounds = dict(self.rounds)
-            model.fit(features[rest], label[rest], query[rest], valid)
+            model.fit(features[rest], label[rest], query[rest], valid, self.names or None)
+            if self.weights.keys() == model.weights.keys():
+                model.weights = self.weights
             scores[fold == k] = model.predict(features[fold == k])
         return scores
 
     def importance(self) -> dict[str, float]:
         """Share of each column in the gain of all splits, highest first, summing to 1."""
         total = np.zeros(len(self.names))
-        for booster in self._boosters.values():
+        for objective, booster in self._boosters.items():
             gain = booster.feature_importance("gain")
-            total += gain / max(gain.sum(), 1e-12)
+            total += self.weights[objective] * gain / max(gain.sum(), 1e-12)
         share = total / max(total.sum(), 1e-12)
         order = np.argsort(-share, kind="stable")
         return {self.names[i]: float(share[i]) for i in order}
@@ -240,6 +284,7 @@ class GbdtRanker:
             "seed": self.seed,
             "names": self.names,
             "rounds": self.rounds,
+            "weights": self.weights,
             "scale": self._scale,
         }
         (folder / "gbdt.json").write_text(json.dumps(header, indent=1), encoding="utf-8")
@@ -253,6 +298,7 @@ class GbdtRanker:
         header = json.loads(path.read_text(encoding="utf-8"))
         self = cls(header["objective"], header["params"], header["seed"])
         self.names, self.rounds = header["names"], header["rounds"]
+        self.weights = header["weights"]
         self._scale = {o: (mean, std) for o, (mean, std) in header["scale"].items()}
         for objective in self.rounds:
             model = Path(folder) / f"{objective}.txt"

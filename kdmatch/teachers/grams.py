@@ -31,7 +31,8 @@ def gram_rows(texts: Sequence[str], size: int) -> sparse.csr_matrix:
         key ^= key >> np.uint64(29)
     inside = row[:last] == row[size - 1 :]
     bucket = (key >> np.uint64(44)).astype(np.int64)[inside]
-    unique = np.unique(row[:last][inside] * BUCKETS + bucket)
+    keys = np.sort(row[:last][inside] * BUCKETS + bucket)  # np.unique hashes, and is far slower
+    unique = keys[np.append(True, keys[1:] != keys[:-1])] if len(keys) else keys
     starts = np.searchsorted(unique, np.arange(len(texts) + 1) * BUCKETS)
     data = np.ones(len(unique), np.float32)
     return sparse.csr_matrix((data, unique % BUCKETS, starts), (len(texts), BUCKETS))
@@ -55,8 +56,8 @@ def gram_features(
     """
     sums = []
     for matrix in (queries, documents):
-        weighted = sparse.csr_matrix((idf[matrix.indices], matrix.indices, matrix.indptr))
-        weighted.resize(matrix.shape)
+        parts = (idf[matrix.indices], matrix.indices, matrix.indptr)
+        weighted = sparse.csr_matrix(parts, shape=matrix.shape)
         squares = weighted.multiply(weighted).sum(1).A1
         sums.append((weighted, matrix.getnnz(axis=1), weighted.sum(1).A1, squares))
     (a, a_count, a_sum, a_square), (b, b_count, _, b_square) = sums

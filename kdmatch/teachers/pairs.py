@@ -123,7 +123,10 @@ def pair_features(
     start = 0
     while start < len(order):
         end = min(start + _MOST_PAIRS, len(order))
-        while end - start > 1 and _size(width, query_row, document_row, order[start:end]) > _MOST_CELLS:
+        while (
+            end - start > 1
+            and _size(width, query_row, document_row, order[start:end]) > _MOST_CELLS
+        ):
             end = start + (end - start) // 2
         rows = order[start:end]
         q, d = query_row[rows], document_row[rows]
@@ -142,13 +145,17 @@ def pair_features(
             _text_features(queries, documents, q, d, word, corrected),
         ]
         if lookup is not None:
-            parts.append(lookup.features(a, b, idf, done[0].hit, queries.heads[q], documents.heads[d]))
+            parts.append(
+                lookup.features(a, b, idf, done[0].hit, queries.heads[q], documents.heads[d])
+            )
         other[rows] = np.concatenate(parts, 1)
         start = end
     return matched, other
 
 
-def _size(width: list[np.ndarray], query: np.ndarray, document: np.ndarray, rows: np.ndarray) -> int:
+def _size(
+    width: list[np.ndarray], query: np.ndarray, document: np.ndarray, rows: np.ndarray
+) -> int:
     return len(rows) * int(width[0][query[rows]].max()) * int(width[1][document[rows]].max())
 
 
@@ -200,7 +207,12 @@ def _substring(query: str, document: str) -> int:
 
 
 def _text_features(
-    queries: Side, documents: Side, q: np.ndarray, d: np.ndarray, word: _Level, corrected: np.ndarray
+    queries: Side,
+    documents: Side,
+    q: np.ndarray,
+    d: np.ndarray,
+    word: _Level,
+    corrected: np.ndarray,
 ) -> np.ndarray:
     values = np.zeros((len(q), len(_TEXT_NAMES)))
     for row, (i, j) in enumerate(zip(q.tolist(), d.tolist(), strict=True)):
@@ -227,7 +239,7 @@ def _text_features(
             found.text.startswith(asked.text),
             queries.squashed[i] in squashed,
             float(idf @ contained) / total if total else 0.0,
-            _substring(asked.text[:128], found.text) / query_chars,
+            _substring(asked.text[:128], found.text[:4096]) / query_chars,
             len(asked.measures),
             matched,
             exact,

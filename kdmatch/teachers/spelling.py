@@ -13,7 +13,7 @@ def letter_pairs(word: str) -> set[str]:
     """Neighbouring letters of a word with its ends marked, and letters one apart.
 
     >>> sorted(letter_pairs("ab"))
-    ['a.$', 'ab', 'b$', '^.b', '^a']
+    ['^.b', '^a', 'a.$', 'ab', 'b$']
     """
     marked = f"^{word}$"
     pairs = {marked[i : i + 2] for i in range(len(marked) - 1)}
@@ -115,7 +115,9 @@ class Speller:
         if ranked and ranked[0][0] == 1:
             return (self._known[ranked[0][1]],)
         cuts = [(word[:i], word[i:]) for i in range(3, len(word) - 2)]
-        scored = [(min(self._frequency.get(a, 0), self._frequency.get(b, 0)), a, b) for a, b in cuts]
+        scored = [
+            (min(self._frequency.get(a, 0), self._frequency.get(b, 0)), a, b) for a, b in cuts
+        ]
         if scored and max(scored)[0] >= 3:
             return max(scored)[1:]
         if ranked and ranked[0][0] == 2 and len(word) >= 5:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import tensorflow as tf
 
+from kdmatch.text.word2vec import skip_gram
+from kdmatch.text.wordpiece import WordPieceEncoder
 from kdmatch.text.words import PADDING, UNKNOWN, WordEncoder, split_chunks
 
 _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
@@ -48,7 +50,7 @@ def build_vocabulary(counts: Counter[str], size: int, min_count: int = 2) -> lis
         min_count: int. Rarer words and characters are left out.
 
     >>> build_vocabulary(Counter({"led": 5, "light": 1, "a": 2}), size=10)[2:]
-    ['d', 'e', 'l', 'a', 'led']
+    ['l', 'd', 'e', 'a', 'led']
     """
     characters: Counter[str] = Counter()
     for word, n in counts.items():
@@ -65,7 +67,7 @@ def build_vocabulary(counts: Counter[str], size: int, min_count: int = 2) -> lis
 
 
 def train_word2vec(
-    encoder: WordEncoder,
+    encoder: WordEncoder | WordPieceEncoder,
     texts: Iterable[str],
     dimension: int = 128,
     epochs: int = 5,
@@ -76,22 +78,15 @@ def train_word2vec(
     """Skip-gram vectors for the encoder's own segmentation of `texts`.
 
     Args:
-        encoder: WordEncoder. Its ids are the words.
+        encoder: WordEncoder or WordPieceEncoder. Its ids are the words.
         texts: iterable of str; read once, kept as id lists.
         dimension: int. Length of a vector.
-        epochs, window, seed, workers: as gensim's `Word2Vec`; more than one
-            worker is faster and no longer repeatable.
+        epochs, window, seed, workers: as `skip_gram`.
 
     Returns:
         float32 `(len(encoder.vocabulary), dimension)`; row 0 and the rows of
         words that never occur are small random values.
-
-    Reference:
-        Mikolov et al., "Distributed representations of words and phrases and
-        their compositionality", 2013.
     """
-    from gensim.models import Word2Vec
-
     sentences = [
         [str(i) for i in row]
         for batch in _batches(texts)
@@ -100,22 +95,9 @@ def train_word2vec(
     ]
     generator = np.random.default_rng(seed)
     vectors = generator.normal(0, 0.05, (len(encoder.vocabulary), dimension)).astype(np.float32)
-    if not sentences:
-        return vectors
-    model = Word2Vec(
-        sentences,
-        vector_size=dimension,
-        window=window,
-        min_count=1,
-        sg=1,
-        negative=8,
-        sample=1e-3,
-        epochs=epochs,
-        seed=seed,
-        workers=workers,
-    )
-    rows = [int(word) for word in model.wv.index_to_key]
-    vectors[rows] = model.wv.vectors
+    if sentences:
+        trained = skip_gram(sentences, dimension, epochs, window, seed, workers=workers)
+        vectors[[int(word) for word in trained.index_to_key]] = trained.vectors
     return vectors
 
 

@@ -52,7 +52,7 @@ class WordEncoder:
         self._tokenizer = tf_text.FastWordpieceTokenizer(
             vocab=self.vocabulary,
             suffix_indicator="",
-            max_bytes_per_word=4096,
+            max_bytes_per_word=1 << 20,  # a longer chunk would become one unknown word
             token_out_type=tf.int32,
             unknown_token=UNKNOWN,
             no_pretokenization=True,

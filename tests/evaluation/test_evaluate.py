@@ -135,15 +135,17 @@ def test_undefined_metrics_are_none() -> None:
         assert found["m"][metric] == {"value": None, "low": None, "high": None}
 
 
-@pytest.mark.parametrize("threshold, side", [(4, "negative"), (1, "positive")])
+@pytest.mark.parametrize(("threshold", "side"), [(4, "negative"), (1, "positive")])
 def test_one_class_says_what_to_set(threshold: float, side: str) -> None:
     with pytest.raises(UserError) as caught:
         evaluate_scores(
             [1.5, 3, np.nan], ["a", "a", "b"], {"m": [1, 2, 3]}, positive_threshold=threshold
         )
     message = str(caught.value)
-    assert side in message and f"positive_threshold {threshold}" in message
-    assert "from 1.5 to 3" in message and "data.positive_threshold" in message
+    assert side in message
+    assert f"positive_threshold {threshold}" in message
+    assert "from 1.5 to 3" in message
+    assert "data.positive_threshold" in message
     assert "\n" not in message
 
 

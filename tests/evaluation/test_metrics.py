@@ -153,4 +153,5 @@ def test_spearman_equals_scipy_and_is_undefined_for_a_constant() -> None:
 )
 def test_examples_of_the_docstrings(module: str) -> None:
     found = doctest.testmod(importlib.import_module(f"{metrics.__package__}.{module}"))
-    assert found.attempted and not found.failed
+    assert found.attempted
+    assert not found.failed

@@ -1,0 +1,5 @@
+"""`python -m kdmatch`."""
+
+from kdmatch.cli import entry_point
+
+entry_point()

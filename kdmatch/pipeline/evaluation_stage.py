@@ -1,0 +1,119 @@
+"""Scores to `metrics.json`: intervals, paired comparisons, latency."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kdmatch.evaluation.evaluate import compare_scores, evaluate_scores
+from kdmatch.pipeline.config import Config
+from kdmatch.pipeline.scoring import score_models
+
+COMPARED = ("auc", "gauc", "ndcg@10")
+
+
+def evaluate_table(
+    config: Config, root: Path, table: pa.Table, split: str, scores_file: Path | None = None
+) -> dict[str, Any]:
+    """Metrics of every model of a run on a labelled table.
+
+    A student's numbers are means over its seeds, the ends of its intervals
+    too; its `seeds` lists each seed's. Differences between models that have
+    seeds are the mean over seeds of paired differences.
+
+    Args:
+        config: Config of the run.
+        root: Path of the run.
+        table: pyarrow.Table in the dataset's schema.
+        split: str. What the table is, for the record.
+        scores_file: Path to write every model's scores to, as Parquet.
+
+    Returns:
+        the contents of `metrics.json`, latencies and sizes not yet filled in.
+    """
+    rows, teachers, students = score_models(config, root, table)
+    settings: dict[str, Any] = {
+        "positive_threshold": config.data.positive_threshold,
+        "teacher": "teacher",
+        "resamples": config.evaluation.resamples,
+        "seed": config.seed,
+    }
+    rounds = [
+        teachers | {name: scores[k] for name, scores in students.items()}
+        for k in range(len(config.seeds))
+    ]
+    pairs = _comparisons(list(teachers), list(students))
+    metrics = [evaluate_scores(rows.label, rows.group, one, **settings) for one in rounds]
+    compared = [
+        compare_scores(rows.label, rows.group, one, pairs, COMPARED, **settings) for one in rounds
+    ]
+    models: dict[str, Any] = {}
+    for name in rounds[0]:
+        models[name] = {
+            metric: _mean_interval([one[name][metric] for one in metrics])
+            for metric in metrics[0][name]
+        }
+        if name in students:
+            models[name]["seeds"] = {
+                metric: [one[name][metric]["value"] for one in metrics]
+                for metric in metrics[0][name]
+            }
+    if scores_file is not None:
+        columns = {f"score_{name}": scores for name, scores in rounds[0].items()}
+        pq.write_table(
+            pa.table({"query_id": rows.query_id, "label": rows.label, **columns}), scores_file
+        )
+    return {
+        "dataset": config.name,
+        "split": split,
+        "positive_threshold": config.data.positive_threshold,
+        "rows": len(rows),
+        "models": models,
+        "comparisons": [
+            {**same[0], **_mean_interval(same, "difference")}
+            for same in zip(*compared, strict=True)
+        ],
+    }
+
+
+def time_export(version: Path, pairs: Sequence[tuple[str, str]]) -> dict[str, float]:
+    """Latency of one raw-text pair through a SavedModel in this process, in ms."""
+    import tensorflow as tf
+    import tensorflow_text  # noqa: F401  registers its ops
+
+    from kdmatch.evaluation.latency import latency_ms
+
+    signature = tf.saved_model.load(str(version)).signatures["serving_default"]
+    tensors = [(tf.constant([query]), tf.constant([document])) for query, document in pairs]
+    turn = iter(np.resize(np.arange(len(tensors)), 10 * len(tensors) + 100).tolist())
+
+    def one() -> None:
+        query, document = tensors[next(turn)]
+        signature(query=query, document=document)["score"].numpy()
+
+    return latency_ms(one, repeats=len(tensors), warmup=20)
+
+
+def _comparisons(teachers: list[str], students: list[str]) -> list[tuple[str, str]]:
+    pairs = [("teachers", "teacher"), ("teacher", "gbdt")]
+    if "original" in teachers:
+        pairs.append(("original", "teacher"))
+    for name in students:
+        pairs.append((name, "teacher"))
+        if f"{name}_control" in students:
+            pairs.append((name, f"{name}_control"))
+    return pairs
+
+
+def _mean_interval(
+    intervals: Sequence[dict[str, Any]], value: str = "value"
+) -> dict[str, float | None]:
+    mean: Callable[[str], float | None] = lambda key: (  # noqa: E731
+        None
+        if any(one[key] is None for one in intervals)
+        else float(np.mean([one[key] for one in intervals]))
+    )
+    return {key: mean(key) for key in (value, "low", "high")}

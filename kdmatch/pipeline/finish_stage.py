@@ -1,0 +1,120 @@
+"""After training: exports, metrics, report, model card."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import pyarrow.parquet as pq
+
+from kdmatch.errors import UserError
+from kdmatch.evaluation.model_card import write_model_card
+from kdmatch.evaluation.report import write_report
+from kdmatch.models.registry import load_matcher
+from kdmatch.pipeline.config import Config
+from kdmatch.pipeline.console import Console
+from kdmatch.pipeline.evaluation_stage import evaluate_table, time_export
+from kdmatch.pipeline.run_directory import RunDirectory, write_json
+from kdmatch.pipeline.scoring import best_seed, student_folders
+from kdmatch.pipeline.training_stage import encoder_kind
+
+
+def finish(config: Config, root: Path, directory: RunDirectory, console: Console) -> None:
+    """Export teacher and students, evaluate on test, write report and card."""
+    trained = [name for name in directory.keys if name.startswith("students/")]
+    for name in exported_models(config):
+        directory.stage(
+            f"export/{name}",
+            {"model": name},
+            ["teacher"] if name == "teacher" else [one for one in trained if f"/{name}/" in one],
+            partial(_export, config, root, name),
+        )
+    exports = [f"export/{name}" for name in exported_models(config)]
+    directory.stage(
+        "evaluate",
+        {"evaluation": config.evaluation, "threshold": config.data.positive_threshold},
+        ["data", "scores", *trained, *exports],
+        lambda folder: _evaluate(config, root, folder),
+    )
+    metrics = json.loads((root / "evaluate" / "metrics.json").read_text("utf-8"))
+    write_json(root / "metrics.json", metrics)
+    with console.rich.status("report"):
+        write_report([root], root / "report.html")
+        write_model_card(root, root / "model_card.md")
+    console.stage("report", str(root / "report.html"))
+
+
+def exported_models(config: Config) -> list[str]:
+    """Models of a run that are exported: the teacher and the students."""
+    return ["teacher", *config.students]
+
+
+def _export(config: Config, root: Path, name: str, folder: Path) -> dict[str, Any]:
+    return {"version": export_model(config, root, name, folder).name}
+
+
+def export_model(config: Config, root: Path, name: str, base: Path) -> Path:
+    """Export a run's teacher or the best seed of one of its students into `base`.
+
+    Raises:
+        UserError: if the run has no such model, or it is not trained yet.
+    """
+    from kdmatch.serving.export import export
+    from kdmatch.text.encoder import load_encoder
+
+    if name not in exported_models(config):
+        raise UserError(
+            f"{root}: no model {name!r}; this run has {', '.join(exported_models(config))}"
+        )
+    preset = (config.teacher if name == "teacher" else config.students[_key(name)]).preset
+    folder = root / "teacher"
+    if name != "teacher":
+        student = root / "students" / name
+        if not any(student.glob("seed-*/done.json")):
+            raise UserError(f"{student}: not trained yet; call `kdmatch run` first")
+        folder = best_seed(config, student)
+    keras.utils.clear_session(free_memory=True)
+    return export(
+        load_matcher(folder),
+        load_encoder(root / "text" / encoder_kind(preset)),
+        base,
+        warmup=_warmup_page(root),
+    )
+
+
+def _evaluate(config: Config, root: Path, folder: Path) -> dict[str, Any]:
+    table = pq.read_table(root / "data" / "test.parquet")
+    metrics = evaluate_table(config, root, table, "test", folder / "scores.parquet")
+    some = table.slice(0, config.evaluation.latency_pairs)
+    pairs = list(
+        zip(some.column("query").to_pylist(), some.column("document").to_pylist(), strict=True)
+    )
+    for name, model in metrics["models"].items():
+        model["parameters"], model["latency_ms"] = None, None
+        if name in exported_models(config):
+            (version,) = sorted((root / "export" / name).glob("[0-9]*"))[-1:]
+            model["latency_ms"] = time_export(version, pairs)
+        weights = _model_folder(config, root, name)
+        if weights is not None:
+            model["parameters"] = load_matcher(weights).count_params()
+    write_json(folder / "metrics.json", metrics)
+    return {"rows": metrics["rows"]}
+
+
+def _model_folder(config: Config, root: Path, name: str) -> Path | None:
+    if name in ("teacher", "original"):
+        return root / name
+    for folder in student_folders(config, root):
+        if folder.name == name:
+            return folder / f"seed-{config.seeds[0]}"
+    return None
+
+
+def _warmup_page(root: Path) -> tuple[str, list[str]]:
+    page = next(pq.ParquetFile(root / "data" / "train.parquet").iter_batches(64))
+    return page.column("query")[0].as_py(), page.column("document").to_pylist()
+
+
+def _key(name: str) -> Any:
+    return name

@@ -1,0 +1,81 @@
+"""Every model of a finished run, scoring any rows."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kdmatch.data.ids import PairIds
+from kdmatch.data.rows import Rows
+from kdmatch.pipeline.config import Config
+from kdmatch.pipeline.teacher_stage import Gbdt, combine_teachers, load_standards, matcher_logits
+from kdmatch.pipeline.text_stage import encode_file, load_ids
+from kdmatch.pipeline.training_stage import encoder_kind
+
+
+def score_models(
+    config: Config, root: Path, table: pa.Table
+) -> tuple[Rows, dict[str, np.ndarray], dict[str, list[np.ndarray]]]:
+    """Scores of a table's rows by the teachers and by each student and seed.
+
+    Args:
+        config: Config of the run.
+        root: Path of the run.
+        table: pyarrow.Table in the dataset's schema.
+
+    Returns:
+        the rows; teacher name to scores `(n,)`; student name to one array a seed.
+    """
+    rows = Rows.from_table(table)
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "rows.parquet"
+        pq.write_table(table, path)
+        encode_file(path, root / "text", Path(scratch) / "rows")
+        ids = {kind: load_ids(Path(scratch) / "rows", kind) for kind in ("wordpiece", "words")}
+    teachers = _teacher_scores(config, root, rows, ids["wordpiece"])
+    students = {
+        folder.name: [
+            matcher_logits(seed, ids[encoder_kind(config.students[_student(folder)].preset)])
+            for seed in _seed_folders(config, folder)
+        ]
+        for folder in student_folders(config, root)
+    }
+    return rows, teachers, students
+
+
+def student_folders(config: Config, root: Path) -> list[Path]:
+    """Folders of the students and, after each, its control's."""
+    suffixes = ("", "_control") if config.control else ("",)
+    return [root / "students" / f"{name}{end}" for name in config.students for end in suffixes]
+
+
+def best_seed(config: Config, folder: Path) -> Path:
+    """The student's seed with the best validation AUC: the one to export."""
+
+    def valid_auc(seed: Path) -> float:
+        return json.loads((seed / "done.json").read_text("utf-8"))["valid_auc"]
+
+    return max(_seed_folders(config, folder), key=valid_auc)
+
+
+def _teacher_scores(config: Config, root: Path, rows: Rows, ids: PairIds) -> dict[str, np.ndarray]:
+    scores = {"gbdt": Gbdt(root / "gbdt").score(rows)}
+    if config.original is not None:
+        scores["original"] = matcher_logits(root / "original", ids)
+    scores["teacher"] = matcher_logits(root / "teacher", ids)
+    standards = load_standards(root / "scores")
+    on_scale = [standards[name].apply(scores[name]) for name in ("teacher", "gbdt")]
+    scores["teachers"] = combine_teachers(config, on_scale)
+    return scores
+
+
+def _seed_folders(config: Config, folder: Path) -> list[Path]:
+    return [folder / f"seed-{seed}" for seed in config.seeds]
+
+
+def _student(folder: Path) -> Any:
+    return folder.name.removesuffix("_control")

@@ -1,0 +1,68 @@
+"""Scoring a file of rows with an exported model, a batch at a time."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kdmatch.data.readers import read_batches
+from kdmatch.errors import UserError
+from kdmatch.serving.versions import latest_version
+
+
+def score_file(model: Path, data: Path, out: Path, batch_rows: int = 512) -> int:
+    """Write the rows of `data` with a column `score` to the Parquet file `out`.
+
+    Args:
+        model: a version's folder, or a model's base folder, whose latest
+            version is taken.
+        data: any file that `kdmatch.read` reads.
+        out: Parquet file; it appears complete or not at all.
+        batch_rows: int. Rows scored at a time.
+
+    Returns:
+        number of rows.
+
+    Raises:
+        UserError: if there is no model or a row is bad.
+    """
+    version = _version_folder(model)
+    import tensorflow as tf
+    import tensorflow_text  # noqa: F401  registers its ops
+
+    signature = tf.saved_model.load(str(version)).signatures["serving_default"]
+    partial = out.with_name(out.name + ".partial")
+    writer: pq.ParquetWriter | None = None
+    count = 0
+    try:
+        for rows in read_batches(data):
+            scores: list[float] = []
+            for start in range(0, rows.num_rows, batch_rows):
+                part = rows.slice(start, batch_rows)
+                answer = signature(
+                    query=tf.constant(part.column("query").to_pylist()),
+                    document=tf.constant(part.column("document").to_pylist()),
+                )
+                scores.extend(answer["score"].numpy().tolist())
+            scored = rows.append_column("score", pa.array(scores, pa.float32()))
+            writer = writer or pq.ParquetWriter(partial, scored.schema)
+            writer.write_batch(scored)
+            count += scored.num_rows
+        if writer is not None:
+            writer.close()
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
+    return count
+
+
+def _version_folder(model: Path) -> Path:
+    if (model / "saved_model.pb").is_file():
+        return model
+    latest = latest_version(model) if model.is_dir() else None
+    if latest is None:
+        raise UserError(
+            f"{model}: no exported model here; give a version's folder or its base, "
+            "for example RUN/export/albert"
+        )
+    return model / str(latest)

@@ -1,0 +1,44 @@
+"""Scored pairs to train on, small enough for any test."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from kdmatch.data.batches import ScoredPairs
+from kdmatch.data.ids import PairIds
+
+
+def _random_pairs(
+    queries: int, rows: int, unlabelled: int = 0, seed: int = 0, vocabulary: int = 40
+) -> ScoredPairs:
+    generator = np.random.default_rng(seed)
+    count = queries * rows + unlabelled
+    values, lengths = {}, {}
+    for name, longest in (("query_ids", 4), ("document_ids", 12)):
+        lengths[name] = generator.integers(1, longest + 1, count).astype(np.int32)
+        values[name] = generator.integers(2, vocabulary, lengths[name].sum()).astype(np.int32)
+    ids = PairIds(values, lengths)
+    padded = ids.pad(np.arange(count))
+    shared = (padded["query_ids"][:, :, None] == padded["document_ids"][:, None, :]) & (
+        padded["query_ids"][:, :, None] > 0
+    )
+    relevance = shared.any(axis=2).sum(axis=1) + generator.normal(0, 0.2, count)
+    relevance = ((relevance - relevance.mean()) / relevance.std()).astype(np.float32)
+    labelled = np.arange(count) < queries * rows
+    return ScoredPairs(
+        ids,
+        np.where(labelled, np.round(relevance), np.nan).astype(np.float32),
+        np.where(labelled, np.arange(count) // rows, -1).astype(np.int32),
+        np.ones(count, np.float32),
+        {"teacher": relevance, "gbdt": (0.8 * relevance).astype(np.float32)},
+    )
+
+
+@pytest.fixture
+def random_pairs() -> Callable[..., ScoredPairs]:
+    """Builds scored word pairs; shared words decide their labels and scores.
+
+    Called with (queries, rows of each, unlabelled rows, seed, vocabulary).
+    """
+    return _random_pairs

@@ -1,0 +1,219 @@
+"""Weights that come from elsewhere."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from kdmatch.errors import UserError
+from kdmatch.models.albert import AlbertMatcher
+from kdmatch.models.bert import BertMatcher
+from kdmatch.models.starts import (
+    resolve_pretrained,
+    start_from_pretrained,
+    start_from_teacher,
+    start_from_vectors,
+)
+from kdmatch.models.textcnn import TextCnnMatcher
+
+WORDS, HIDDEN, INSIDE, HEADS, LAYERS, POSITIONS = 60, 16, 24, 2, 3, 20
+SIZES = {
+    "vocabulary_size": WORDS,
+    "hidden_dim": HIDDEN,
+    "intermediate_dim": INSIDE,
+    "num_heads": HEADS,
+    "max_sequence_length": POSITIONS,
+    "head_dim": 8,
+}
+
+
+def numpy(tensor) -> np.ndarray:
+    return keras.ops.convert_to_numpy(tensor)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> tuple[Path, dict[str, np.ndarray]]:
+    """A BERT of random weights as Hugging Face would save it."""
+    from safetensors.numpy import save_file
+
+    folder = tmp_path_factory.mktemp("tiny-bert")
+    generator = np.random.default_rng(0)
+    shapes = {
+        "embeddings.word_embeddings.weight": (WORDS, HIDDEN),
+        "embeddings.position_embeddings.weight": (POSITIONS, HIDDEN),
+        "embeddings.token_type_embeddings.weight": (2, HIDDEN),
+        "embeddings.LayerNorm.weight": (HIDDEN,),
+        "embeddings.LayerNorm.bias": (HIDDEN,),
+        "pooler.dense.weight": (HIDDEN, HIDDEN),
+        "pooler.dense.bias": (HIDDEN,),
+    }
+    for i in range(LAYERS):
+        for name, shape in {
+            "attention.self.query": (HIDDEN, HIDDEN),
+            "attention.self.key": (HIDDEN, HIDDEN),
+            "attention.self.value": (HIDDEN, HIDDEN),
+            "attention.output.dense": (HIDDEN, HIDDEN),
+            "intermediate.dense": (INSIDE, HIDDEN),
+            "output.dense": (HIDDEN, INSIDE),
+            "attention.output.LayerNorm": (HIDDEN,),
+            "output.LayerNorm": (HIDDEN,),
+        }.items():
+            shapes[f"encoder.layer.{i}.{name}.weight"] = shape
+            shapes[f"encoder.layer.{i}.{name}.bias"] = shape[:1]
+    weights = {n: generator.normal(0, 0.3, s).astype(np.float32) for n, s in shapes.items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    config = {
+        "architectures": ["BertModel"],
+        "model_type": "bert",
+        "vocab_size": WORDS,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
+        "hidden_size": HIDDEN,
+        "intermediate_size": INSIDE,
+        "max_position_embeddings": POSITIONS,
+        "type_vocab_size": 2,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *map(chr, range(97, 97 + 55))]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary[:WORDS]), "utf-8")
+    return folder, weights
+
+
+def query_kernel(matcher, layer: int) -> np.ndarray:
+    block = matcher.encoder.get_layer(f"transformer_layer_{layer}")
+    return numpy(block._self_attention_layer.query_dense.kernel).reshape(HIDDEN, HIDDEN)
+
+
+def test_chosen_layers_and_embeddings_are_taken(checkpoint):
+    folder, weights = checkpoint
+    matcher = BertMatcher(num_layers=2, **SIZES)
+    head = numpy(matcher.get_layer("head").kernel)
+    start_from_pretrained(matcher, resolve_pretrained(str(folder)), take_layers=[2, 0])
+    for own, other in ((0, 2), (1, 0)):
+        expected = weights[f"encoder.layer.{other}.attention.self.query.weight"].T
+        assert query_kernel(matcher, own) == pytest.approx(expected)
+    encoder = matcher.encoder
+    for name, key in (("token", "word"), ("position", "position")):
+        own = numpy(encoder.get_layer(f"{name}_embedding").weights[0])
+        assert own == pytest.approx(weights[f"embeddings.{key}_embeddings.weight"])
+    segments = numpy(encoder.get_layer("segment_embedding").embeddings)
+    two = weights["embeddings.token_type_embeddings.weight"]
+    assert segments[:2] == pytest.approx(two)
+    assert 0 < np.abs(segments[2:] - two).max() < 0.1  # matched words begin near the others
+    assert numpy(matcher.get_layer("head").kernel) == pytest.approx(head)
+
+
+def test_the_first_layers_are_the_default(checkpoint):
+    folder, weights = checkpoint
+    shorter = {**SIZES, "max_sequence_length": 12}
+    matcher = BertMatcher(num_layers=1, match_segments=False, **shorter)
+    start_from_pretrained(matcher, folder)
+    expected = weights["encoder.layer.0.attention.self.query.weight"].T
+    assert query_kernel(matcher, 0) == pytest.approx(expected)
+    positions = numpy(matcher.encoder.get_layer("position_embedding").weights[0])
+    assert positions == pytest.approx(weights["embeddings.position_embeddings.weight"][:12])
+    segments = numpy(matcher.encoder.get_layer("segment_embedding").embeddings)
+    assert segments == pytest.approx(weights["embeddings.token_type_embeddings.weight"])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "take_layers", "part"),
+    [
+        ({}, [0, 3], r"take_layers \[0, 3\].* has 3"),
+        ({}, [0, -1], r"take_layers \[0, -1\]"),
+        ({}, [1], "the matcher has 2 layers"),
+        ({"num_layers": 5}, None, "has 3"),
+        ({"hidden_dim": 8}, None, "hidden_dim is 16, the matcher's 8"),
+        ({"vocabulary_size": 59}, None, "vocabulary_size is 60"),
+        ({"intermediate_dim": 32}, None, "intermediate_dim is 24"),
+        ({"max_sequence_length": 32}, None, "20 positions"),
+    ],
+)
+def test_sizes_that_do_not_fit(checkpoint, sizes, take_layers, part):
+    matcher = BertMatcher(**{"num_layers": 2, **SIZES, **sizes})
+    with pytest.raises(UserError, match=part):
+        start_from_pretrained(matcher, checkpoint[0], take_layers)
+
+
+def test_a_start_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match=r"config\.json is missing"):
+        resolve_pretrained(str(tmp_path))
+    for name in ("no_such_package", "no_such_package.inside"):
+        with pytest.raises(UserError, match="pip install no-such-package"):
+            resolve_pretrained(f"package:{name}/model")
+    with pytest.raises(UserError, match=r"config\.json is missing"):
+        resolve_pretrained("package:kdmatch/models")
+
+
+def shaken(matcher, seed: int = 1):
+    generator = np.random.default_rng(seed)
+    matcher.set_weights(
+        [w + generator.normal(0, 0.3, w.shape).astype(w.dtype) for w in matcher.get_weights()]
+    )
+    return matcher
+
+
+def embedded(matcher, layer: str) -> np.ndarray:
+    """What the transformer layers of `matcher` read for a fixed row."""
+    encoder = matcher.encoder
+    generator = np.random.default_rng(3)
+    row = {
+        "token_ids": generator.integers(1, WORDS, (4, 15)),
+        "segment_ids": generator.integers(0, 2, (4, 15)),
+        "padding_mask": np.ones((4, 15), int),
+    }
+    return numpy(keras.Model(encoder.input, encoder.get_layer(layer).output)(row))
+
+
+@pytest.mark.parametrize("teacher_matches", [True, False])
+def test_a_student_begins_with_its_teachers_words_and_layer(teacher_matches):
+    teacher = shaken(BertMatcher(num_layers=3, match_segments=teacher_matches, **SIZES))
+    student = shaken(AlbertMatcher(embedding_dim=HIDDEN - 3, **SIZES), seed=2)
+    norm = student.encoder.get_layer("embeddings_layer_norm")
+    norm.set_weights([np.ones(HIDDEN - 3), np.zeros(HIDDEN - 3)])
+    wanted = embedded(teacher, "embeddings_layer_norm")
+
+    def distance() -> float:
+        return float(np.mean((embedded(student, "embedding_projection") - wanted) ** 2))
+
+    before = distance()
+    start_from_teacher(student, teacher, layer=2)
+    assert distance() < 0.15 * before
+    shared = [one for one in student.encoder.layers if "inner_layer" in one.name]
+    assert len(shared) == 1
+    source = teacher.encoder.get_layer("transformer_layer_2")
+    for own, other in zip(shared[0].get_weights(), source.get_weights(), strict=True):
+        assert (own == other).all()
+    for name in ("head", "logit"):
+        own, other = (numpy(m.get_layer(name).kernel) for m in (student, teacher))
+        assert (own == other).all()
+
+
+def test_a_student_that_does_not_fit_its_teacher():
+    teacher = BertMatcher(num_layers=1, **SIZES)
+    for sizes, part in (
+        ({"hidden_dim": 8}, "hidden_dim is 16"),
+        ({"intermediate_dim": 8}, "intermediate_dim is 24"),
+        ({"max_sequence_length": 64}, "20 positions"),
+    ):
+        student = AlbertMatcher(embedding_dim=8, **{**SIZES, **sizes})
+        with pytest.raises(UserError, match=part):
+            start_from_teacher(student, teacher)
+    with pytest.raises(UserError, match="layer 1 is not"):
+        start_from_teacher(AlbertMatcher(embedding_dim=8, **SIZES), teacher, layer=1)
+
+
+def test_word_vectors_are_loaded():
+    matcher = TextCnnMatcher(vocabulary_size=10, embedding_dim=4, filters=2)
+    vectors = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
+    start_from_vectors(matcher, vectors)
+    assert (numpy(matcher.word_embedding.embeddings) == vectors).all()
+    with pytest.raises(UserError, match=r"\(10, 5\).*\(10, 4\)"):
+        start_from_vectors(matcher, np.zeros((10, 5), np.float32))
+    bert = BertMatcher(num_layers=1, **SIZES)
+    vectors = np.random.default_rng(0).normal(size=(WORDS, HIDDEN)).astype(np.float32)
+    start_from_vectors(bert, vectors)
+    own = numpy(bert.encoder.get_layer("token_embedding").embeddings)
+    assert np.corrcoef(own.ravel(), vectors.ravel())[0, 1] == pytest.approx(1)

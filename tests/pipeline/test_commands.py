@@ -1,0 +1,86 @@
+"""Commands on a finished run, as a user calls them."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from kdmatch.cli import app
+from kdmatch.errors import UserError
+
+
+def call(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.output
+
+
+def test_evaluate_measures_every_model_on_any_table(finished_run: Path, tmp_path: Path) -> None:
+    numbers = tmp_path / "numbers.json"
+    call("evaluate", finished_run, "--data", finished_run / "data" / "test.parquet", "--json", numbers)
+    here = json.loads(numbers.read_text("utf-8"))["models"]
+    run = json.loads((finished_run / "metrics.json").read_text("utf-8"))["models"]
+    assert here.keys() == run.keys()
+    for name in run:
+        assert here[name]["auc"]["value"] == pytest.approx(run[name]["auc"]["value"], abs=1e-6)
+
+
+def test_evaluate_without_labels_says_so(finished_run: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("query,document\nled,led bulb\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"rows\.csv.*label"):
+        call("evaluate", finished_run, "--data", rows)
+
+
+def test_score_streams_a_csv(finished_run: Path, tmp_path: Path) -> None:
+    rows, out = tmp_path / "rows.csv", tmp_path / "scored.parquet"
+    lines = [f"led bulb,document {i}" for i in range(30)]
+    rows.write_text("query,document\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    base = finished_run / "export" / "textcnn"
+    assert "30 rows" in call("score", base, "--data", rows, "--out", out, "--batch", 7)
+    whole = pq.read_table(out)
+    assert whole.column("document").to_pylist() == [f"document {i}" for i in range(30)]
+    again = tmp_path / "again.parquet"
+    call("score", base / "1", "--data", rows, "--out", again, "--batch", 30)
+    assert pq.read_table(again).column("score").to_pylist() == pytest.approx(
+        whole.column("score").to_pylist(), abs=1e-6
+    )
+
+
+def test_score_leaves_nothing_behind_when_a_row_is_bad(finished_run: Path, tmp_path: Path) -> None:
+    rows, out = tmp_path / "rows.csv", tmp_path / "scored.parquet"
+    rows.write_text("query,document\nled,bulb\n,lamp\n", encoding="utf-8")
+    with pytest.raises(UserError, match="row 2, column 'query'"):
+        call("score", finished_run / "export" / "albert", "--data", rows, "--out", out)
+    assert list(tmp_path.iterdir()) == [rows]
+
+
+def test_export_serve_rank(finished_run: Path, tmp_path: Path) -> None:
+    from kdmatch.serving.server import LocalServer
+
+    text = call("export", finished_run, "--student", "textcnn", "--to", tmp_path / "saved_models")
+    assert "textcnn" in text
+    with LocalServer(tmp_path / "saved_models", port=0) as server:
+        answer = tmp_path / "answer.json"
+        call(
+            *("rank", "hidden lantern", "Hidden Lantern S1", "steel shelf"),
+            *("--model", "textcnn", "--target", f"localhost:{server.port}", "--json", answer),
+        )
+    ranking = json.loads(answer.read_text("utf-8"))["ranking"]
+    assert {row["index"] for row in ranking} == {0, 1}
+    assert ranking[0]["score"] >= ranking[1]["score"]
+
+
+def test_report_compares_runs(finished_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    call("report", finished_run, "--out", out)
+    assert "cnn_attention" in out.read_text("utf-8")
+
+
+def test_commands_name_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a run directory"):
+        call("evaluate", tmp_path / "nope", "--data", "x.parquet")
+    with pytest.raises(UserError, match="no exported model here"):
+        call("score", tmp_path, "--data", "x.parquet", "--out", tmp_path / "y")

@@ -1,0 +1,79 @@
+"""The config: defaults, overrides, and mistakes answered with what to do."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kdmatch.errors import UserError
+from kdmatch.pipeline.config import dump_config, load_config, parse_config
+
+RAW = {
+    "name": "x",
+    "data": {"train": "train.parquet"},
+    "teacher": {"preset": "bert_2l_64"},
+    "students": {"textcnn": {"preset": "textcnn_64"}},
+}
+
+
+def write(folder: Path, raw: object) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(raw), encoding="utf-8")
+    return path
+
+
+def test_overrides_and_round_trip(tmp_path: Path) -> None:
+    config = load_config(
+        write(tmp_path, RAW), ["distillation.alpha=0.25", "seeds=[4, 5]", "teacher.training.steps=7"]
+    )
+    assert config.distillation.alpha == 0.25
+    assert config.seeds == [4, 5]
+    assert config.teacher.training.steps == 7
+    assert parse_config(yaml.safe_load(dump_config(config)), "dump") == config
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("distillation.alfa=1", r"unknown key 'distillation.alfa'; did you mean 'alpha'\?"),
+        ("students.textcnn.trainin={}", r"did you mean 'training'\?"),
+        ("teacher.training.step=3", r"did you mean 'steps'\?"),
+        ("seed=abc", r"seed: .*integer.*found 'abc'"),
+        ("distillation.scaling=log", r"distillation.scaling: .*'exp' or 'none'"),
+        ("transfer.share=1", r"transfer.share: .*less than 1"),
+        ("students={}", "students is empty"),
+        ("students.bert={preset: bert_2l_64}", r"students.bert"),
+        ("teacher.training=5", r"teacher.training"),
+        ("nonsense", "write it as a.b=value"),
+    ],
+)
+def test_a_mistake_is_one_line(tmp_path: Path, override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        load_config(write(tmp_path, RAW), [override])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_key_and_a_broken_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="teacher: Field required"):
+        load_config(write(tmp_path, {k: v for k, v in RAW.items() if k != "teacher"}))
+    (tmp_path / "broken.yaml").write_text("a: [1", encoding="utf-8")
+    with pytest.raises(UserError, match="not valid YAML"):
+        load_config(tmp_path / "broken.yaml")
+    with pytest.raises(UserError, match="no such config"):
+        load_config(tmp_path / "nope.yaml")
+
+
+def test_environment_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, {**RAW, "data": {"train": "${SOME_PLACE}/t.parquet"}})
+    with pytest.raises(UserError, match=r"\$\{SOME_PLACE\} is not set"):
+        load_config(path)
+    monkeypatch.setenv("SOME_PLACE", "there")
+    assert load_config(path).data.train == "there/t.parquet"
+
+
+def test_committed_configs_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KDMATCH_DATA", "data")
+    files = sorted(Path(__file__).parents[2].glob("configs/*.yaml"))
+    assert {file.stem for file in files} >= {"homedepot", "qbqtc"}
+    for file in files:
+        load_config(file)

@@ -1,0 +1,165 @@
+"""The run directory: complete, resumable, honest about what is done."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kdmatch.errors import UserError
+
+STUDENTS = ("albert", "textcnn", "cnn_attention")
+
+
+def quality(run: Path) -> dict[str, Any]:
+    """The metrics without latency, which no two runs share."""
+    metrics = json.loads((run / "metrics.json").read_text("utf-8"))
+    for model in metrics["models"].values():
+        del model["latency_ms"]
+    return metrics
+
+
+def test_a_run_leaves_the_whole_record(finished_run: Path) -> None:
+    metrics = json.loads((finished_run / "metrics.json").read_text("utf-8"))
+    expected = {"gbdt", "teacher", "teachers", *STUDENTS, *(f"{name}_control" for name in STUDENTS)}
+    assert set(metrics["models"]) == expected
+    assert len(metrics["models"]["albert"]["seeds"]["auc"]) == 2
+    assert metrics["models"]["albert"]["latency_ms"]["p50"] > 0
+    assert metrics["models"]["albert"]["parameters"] < metrics["models"]["teacher"]["parameters"]
+    compared = {(row["a"], row["b"]) for row in metrics["comparisons"]}
+    assert {("albert", "teacher"), ("albert", "albert_control")} <= compared
+    for name in ("config.yaml", "report.html", "model_card.md"):
+        assert (finished_run / name).stat().st_size > 100
+    for name in ("teacher", *STUDENTS):
+        assert (finished_run / "export" / name / "1" / "saved_model.pb").is_file()
+    history = (finished_run / "students" / "albert" / "seed-1" / "history.csv").read_text("utf-8")
+    assert [line.split(",")[0] for line in history.splitlines()] == ["step", "10", "20"]
+
+
+def test_the_mean_of_the_seeds_is_reported(finished_run: Path) -> None:
+    auc = json.loads((finished_run / "metrics.json").read_text("utf-8"))["models"]["textcnn"]
+    assert auc["auc"]["value"] == pytest.approx(sum(auc["seeds"]["auc"]) / 2)
+
+
+def test_called_again_it_does_nothing_and_a_changed_config_only_what_follows(
+    finished_run: Path, tiny: Path, tmp_path: Path
+) -> None:
+    from kdmatch.pipeline.config import load_config
+    from kdmatch.pipeline.run import Console, run
+
+    copy = shutil.copytree(finished_run, tmp_path / "run")
+    said: dict[str, str] = {}
+
+    class Ear(Console):
+        def stage(self, name: str, message: str) -> None:
+            said[name] = message
+
+    run(load_config(tiny), copy, Ear(quiet=True))
+    assert {m for name, m in said.items() if name != "report"} == {"already done"}
+    said.clear()
+    run(load_config(tiny, ["gbdt.folds=3"]), copy, Ear(quiet=True), until="gbdt")
+    assert said["text"] == said["transfer"] == "already done"
+    assert said["gbdt"].startswith("done in")
+
+
+def start(config: Path, out: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "kdmatch", "run", str(config), "--out", str(out)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+
+
+def kill_in(stage: str, config: Path, out: Path, ready: str = "started.json") -> None:
+    """SIGKILL a run as soon as a file of the stage is there."""
+    process = start(config, out)
+    deadline = time.monotonic() + 240
+    folder = out / stage
+    try:
+        while not (folder / ready).exists():
+            assert process.poll() is None, f"the run ended before {stage}"
+            assert time.monotonic() < deadline, f"{stage} never began"
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+    finally:
+        process.kill()
+        process.wait()
+    assert not (folder / "done.json").exists()
+
+
+@pytest.mark.slow
+def test_killed_in_any_stage_it_goes_on_and_ends_with_the_same_metrics(
+    finished_run: Path, tiny: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    kill_in("text", tiny, out)
+    kill_in("gbdt", tiny, out)
+    kill_in("teacher", tiny, out, ready="checkpoint.npz")
+    kill_in("students/albert/seed-1", tiny, out, ready="checkpoint.npz")
+    kill_in("export/albert", tiny, out)
+    assert not list((out / "export" / "albert").glob("[0-9]*"))
+    kill_in("evaluate", tiny, out)
+    assert start(tiny, out).wait(timeout=300) == 0
+    before, after = quality(finished_run), quality(out)
+    for name, model in before["models"].items():
+        for metric in ("auc", "ndcg@10"):
+            assert after["models"][name][metric]["value"] == pytest.approx(
+                model[metric]["value"], abs=1e-4
+            ), f"{name} {metric}"
+
+
+def test_one_class_and_shared_queries_are_refused(tiny: Path, tmp_path: Path) -> None:
+    from kdmatch.pipeline.config import load_config
+    from kdmatch.pipeline.run import Console, run
+
+    quiet = Console(quiet=True)
+    with pytest.raises(UserError, match=r"only one class.*positive_threshold.*change the threshold"):
+        run(load_config(tiny, ["data.positive_threshold=9"]), tmp_path / "a", quiet, until="data")
+    config = load_config(tiny)
+    with pytest.raises(UserError, match=r"query_id .* stands in train and in test"):
+        run(
+            load_config(tiny, [f"data.test={config.data.train}"]), tmp_path / "b", quiet, until="data"
+        )
+    assert not (tmp_path / "b" / "data" / "done.json").exists()
+
+
+def test_splits_are_made_where_only_train_is_given(tiny: Path, tmp_path: Path) -> None:
+    from kdmatch.data.rows import Rows
+    from kdmatch.pipeline.config import load_config
+    from kdmatch.pipeline.run import Console, run
+
+    overrides = ["data.valid=null", "data.test=null", "data.split=[0.2, 0.3]"]
+    root = run(load_config(tiny, overrides), tmp_path / "run", Console(quiet=True), until="data")
+    queries = [
+        set(Rows.load(root / "data" / f"{split}.parquet").query_id.to_pylist())
+        for split in ("train", "valid", "test")
+    ]
+    assert all(queries)
+    assert not queries[0] & queries[1]
+    assert not queries[0] & queries[2]
+    assert not queries[1] & queries[2]
+
+
+def test_a_query_with_one_document_trains(tiny: Path, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    from kdmatch.pipeline.config import load_config
+    from kdmatch.pipeline.run import Console, run
+
+    config = load_config(tiny)
+    table = pq.read_table(config.data.train)
+    first = table.column("query_id").to_pylist()
+    keep = [i for i, query in enumerate(first) if i == 0 or query != first[0]]
+    lonely = tmp_path / "train.parquet"
+    pq.write_table(table.take(keep), lonely)
+    root = run(
+        load_config(tiny, [f"data.train={lonely}"]), tmp_path / "run", Console(quiet=True), "teacher"
+    )
+    assert (root / "teacher" / "model.weights.h5").is_file()
