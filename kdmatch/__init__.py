@@ -17,6 +17,7 @@ _HOMES = {
     "Distiller": "kdmatch.distillation.distiller",
     "TextCnnMatcher": "kdmatch.models.textcnn",
     "UserError": "kdmatch.errors",
+    "build_triples": "kdmatch.data.triples",
     "export": "kdmatch.serving.export",
     "read": "kdmatch.data.readers",
 }

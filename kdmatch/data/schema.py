@@ -114,7 +114,7 @@ def _conform_triples(
     ids = checked.ids("query_id", query)
     both = [(checked.text(side), label) for side, label in (("positive", 1.0), ("negative", 0.0))]
     for document, label in both:
-        columns = {
+        columns: dict[str, list[Any]] = {
             "query_id": ids,
             "query": query,
             "doc_id": checked.ids("doc_id", document),

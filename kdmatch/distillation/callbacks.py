@@ -189,3 +189,4 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._auc = f"valid AUC {(logs or {}).get('valid_auc', float('nan')):.4f}"
+        self.advance((epoch + 1) * (self.params["steps"] or 1), self._auc)

@@ -70,6 +70,8 @@ class Distiller(keras.Model):
         super().__init__(**kwargs)
         if min(alpha, beta, gamma) < 0:
             raise ValueError(f"loss weights must not be negative: {alpha=}, {beta=}, {gamma=}")
+        if not max(alpha, beta, gamma):
+            raise ValueError("alpha, beta and gamma are all 0: there is nothing to learn; raise one")
         if scaling not in ("exp", "none"):
             raise ValueError(f"scaling is {scaling!r}; choose 'exp' or 'none'")
         if hard not in ("hinge", "pointwise", "both"):

@@ -148,7 +148,7 @@ class GbdtConfig(Section):
     objective: Literal["regression", "lambdarank", "both"] = "both"
     folds: int = Field(default=5, ge=2)
     params: dict[str, Any] = {}
-    dimension: int = Field(100, ge=0)
+    dimension: int = Field(default=100, ge=0)
 
 
 class TransferConfig(Section):

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import rich.console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
+    TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -23,31 +23,57 @@ class Console:
     """
 
     def __init__(self, quiet: bool = False) -> None:
-        self._quiet = quiet
-        self.rich = rich.console.Console(quiet=quiet, stderr=False)
+        self.rich = rich.console.Console(quiet=quiet)
+        self._watched = sys.stdout.isatty() and not quiet
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[message]}"),
+            console=self.rich,
+            transient=True,
+            disable=not self._watched,
+        )
 
     def stage(self, name: str, message: str) -> None:
         """One line about a stage."""
         self.rich.print(f"[bold]{name}[/bold]  {message}", highlight=False)
 
     @contextlib.contextmanager
+    def working(self, name: str) -> Iterator[None]:
+        """A pulsing bar with the time gone, for work whose end is not known."""
+        with self._bar(name, None):
+            yield
+
+    @contextlib.contextmanager
     def progress(self, name: str, total: int) -> Iterator[Callable[[int, str], None]]:
-        """A bar of `total` steps; yields a callable of (steps done, message)."""
-        bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[message]}"),
-            console=self.rich,
-            transient=True,
-            disable=self._quiet or not sys.stdout.isatty(),
-        )
-        with bar:
-            task = bar.add_task(name, total=total, message="")
+        """A bar of `total` steps; yields a callable of (steps done, message).
+
+        Where no one watches, each new message is a line instead.
+        """
+        said = ""
+        with self._bar(name, total) as update:
 
             def advance(done: int, message: str) -> None:
-                bar.update(task, completed=done, message=message)
+                nonlocal said
+                update(done, message)
+                if message != said and not self._watched:
+                    said = message
+                    self.stage(name, f"step {done} of {total}, {message}")
 
             yield advance
+
+    @contextlib.contextmanager
+    def _bar(self, name: str, total: int | None) -> Iterator[Callable[[int, str], None]]:
+        outermost = not self._bars.tasks
+        if outermost:
+            self._bars.start()
+        task = self._bars.add_task(name, total=total, message="")
+        try:
+            yield lambda done, message: self._bars.update(task, completed=done, message=message)
+        finally:
+            self._bars.remove_task(task)
+            if outermost:
+                self._bars.stop()

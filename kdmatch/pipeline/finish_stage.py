@@ -39,7 +39,7 @@ def finish(config: Config, root: Path, directory: RunDirectory, console: Console
     )
     metrics = json.loads((root / "evaluate" / "metrics.json").read_text("utf-8"))
     write_json(root / "metrics.json", metrics)
-    with console.rich.status("report"):
+    with console.working("report"):
         write_report([root], root / "report.html")
         write_model_card(root, root / "model_card.md")
     console.stage("report", str(root / "report.html"))

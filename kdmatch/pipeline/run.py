@@ -68,7 +68,7 @@ def run(config: Config, root: Path, console: Console | None = None, until: str =
     console = console or Console()
     sources = source_hashes(config.data)  # a missing file is said before anything is written
     root.mkdir(parents=True, exist_ok=True)
-    directory = RunDirectory(root, console.stage)
+    directory = RunDirectory(root, console)
     (root / "config.yaml").write_text(dump_config(config), encoding="utf-8")
     work = Run(config, root, console, directory, sources)
     for stage in (_prepare, _teachers, _score, _students, _finish):
@@ -176,7 +176,7 @@ def _students(work: Run) -> None:
                 keras.utils.clear_session(free_memory=True)
                 work.directory.stage(
                     f"students/{name}_control/seed-{seed}",
-                    {"model": model, "seed": seed},
+                    {"model": model, "margin": config.distillation.margin, "seed": seed},
                     ["text", *(["teacher"] if model.start == "teacher" else [])],
                     _student_trainer(work, f"{name}_control", model, seed, distil=False),
                 )
@@ -187,6 +187,7 @@ def _student_trainer(
 ) -> Callable[[Path], dict[str, Any]]:
     config, text = work.config, work.root / "text"
     kind = encoder_kind(model.preset)
+    on_labels = LABELS_ONLY | {"margin": config.distillation.margin}
 
     def train(folder: Path) -> dict[str, Any]:
         rows = Rows.load(work.root / "data" / "train.parquet")
@@ -205,7 +206,7 @@ def _student_trainer(
             valid=Rows.load(work.root / "data" / "valid.parquet"),
             threshold=config.data.positive_threshold,
             folder=folder,
-            weights=config.distillation.model_dump() if distil else LABELS_ONLY,
+            weights=config.distillation.model_dump() if distil else on_labels,
             unlabelled_share=config.transfer.share if distil else 0.0,
             seed=seed,
             teacher=work.root / "teacher",

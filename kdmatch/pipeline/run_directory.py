@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from kdmatch import __version__
 from kdmatch.errors import UserError
+from kdmatch.pipeline.console import Console
 
 
 class RunDirectory:
@@ -25,13 +26,13 @@ class RunDirectory:
 
     Args:
         root: Path of the directory.
-        report: callable of (stage, message), for the console.
+        console: Console to say what is done.
     """
 
-    def __init__(self, root: Path, report: Callable[[str, str], None] | None = None) -> None:
+    def __init__(self, root: Path, console: Console) -> None:
         self.root = root
         self.keys: dict[str, str] = {}
-        self._report = report or (lambda stage, message: None)
+        self._console = console
 
     def stage(
         self,
@@ -56,7 +57,7 @@ class RunDirectory:
         key = _key({"inputs": inputs, "after": [self.keys[other] for other in after]})
         self.keys[name] = key
         if _read_key(folder / "done.json") == key:
-            self._report(name, "already done")
+            self._console.stage(name, "already done")
             return folder
         if _read_key(folder / "started.json") != key:
             shutil.rmtree(folder, ignore_errors=True)
@@ -64,7 +65,8 @@ class RunDirectory:
         (folder / "done.json").unlink(missing_ok=True)
         write_json(folder / "started.json", {"stage": name, "key": key})
         begun = time.monotonic()
-        notes = work(folder) or {}
+        with self._console.working(name):
+            notes = work(folder) or {}
         done = {
             "stage": name,
             "key": key,
@@ -73,7 +75,7 @@ class RunDirectory:
             **notes,
         }
         write_json(folder / "done.json", done)
-        self._report(name, f"done in {done['seconds']:.0f} s")
+        self._console.stage(name, f"done in {done['seconds']:.0f} s")
         return folder
 
 
