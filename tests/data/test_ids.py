@@ -8,7 +8,10 @@ from kdmatch.data.ids import PairIds
 
 def ids_of(rows: dict[str, list[list[int]]]) -> PairIds:
     return PairIds(
-        {name: np.array([i for row in lists for i in row], np.int32) for name, lists in rows.items()},
+        {
+            name: np.array([i for row in lists for i in row], np.int32)
+            for name, lists in rows.items()
+        },
         {name: np.array([len(row) for row in lists], np.int32) for name, lists in rows.items()},
     )
 

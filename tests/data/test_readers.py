@@ -15,7 +15,13 @@ from kdmatch.errors import UserError
 ROWS = [
     {"query": "led bulb", "document": "bulb, 60 W", "label": 2.5, "query_id": 7, "f_price": 3.5},
     {"query": "led bulb", "document": "tulip\nbulb", "label": None, "query_id": 7, "f_price": None},
-    {"query": "北京大学", "document": 'the "old" café', "label": 0.0, "query_id": 12, "f_price": -1},
+    {
+        "query": "北京大学",
+        "document": 'the "old" café',
+        "label": 0.0,
+        "query_id": 12,
+        "f_price": -1,
+    },
 ]
 
 
@@ -183,8 +189,7 @@ def test_text_of_the_wrong_type(tmp_path):
 def test_a_quoted_field_and_a_byte_order_mark(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_bytes(
-        b'\xef\xbb\xbf"query","document",label\r\n'
-        b'a,"line one\nline, ""two""",1\r\n\r\n"b",c,\r\n'
+        b'\xef\xbb\xbf"query","document",label\r\na,"line one\nline, ""two""",1\r\n\r\n"b",c,\r\n'
     )
     table = read(path)
     assert table["query"].to_pylist() == ["a", "b"]
