@@ -10,14 +10,14 @@ from kdmatch.data.ids import PairIds
 
 
 def _random_pairs(
-    queries: int, rows: int, unlabelled: int = 0, seed: int = 0, vocabulary: int = 40
+    queries: int, rows: int, unlabelled: int = 0, seed: int = 0, longest: int = 12
 ) -> ScoredPairs:
     generator = np.random.default_rng(seed)
     count = queries * rows + unlabelled
     values, lengths = {}, {}
-    for name, longest in (("query_ids", 4), ("document_ids", 12)):
-        lengths[name] = generator.integers(1, longest + 1, count).astype(np.int32)
-        values[name] = generator.integers(2, vocabulary, lengths[name].sum()).astype(np.int32)
+    for name, most in (("query_ids", 4), ("document_ids", longest)):
+        lengths[name] = generator.integers(1, most + 1, count).astype(np.int32)
+        values[name] = generator.integers(2, 40, lengths[name].sum()).astype(np.int32)
     ids = PairIds(values, lengths)
     padded = ids.pad(np.arange(count))
     shared = (padded["query_ids"][:, :, None] == padded["document_ids"][:, None, :]) & (
@@ -39,6 +39,7 @@ def _random_pairs(
 def random_pairs() -> Callable[..., ScoredPairs]:
     """Builds scored word pairs; shared words decide their labels and scores.
 
-    Called with (queries, rows of each, unlabelled rows, seed, vocabulary).
+    Called with (queries, rows of each, unlabelled rows, seed, words of the
+    longest document); ids are below 40.
     """
     return _random_pairs

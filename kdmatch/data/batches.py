@@ -49,7 +49,8 @@ class TrainingBatches(keras.utils.PyDataset):
     Labelled rows come by whole queries (at most `rows_per_query` of each, for
     the pairs of the hard loss); the rest of a batch are unlabelled rows. Parts
     of a batch are drawn from rows alike in length. Batch `b` of epoch `e` is a
-    function of the seed alone, so a run that resumes sees what it would have.
+    function of the seed alone, so a run that resumes sees what it would have;
+    give `fit` `shuffle=False`, or Keras asks for an epoch's batches in its own order.
 
     Args:
         pairs: ScoredPairs.
@@ -86,7 +87,7 @@ class TrainingBatches(keras.utils.PyDataset):
             for rows, size, salt in ((labelled, batch_size - other, 0), (unlabelled, other, 1))
             if size
         ]
-        self._epoch, self._within_epoch = first_epoch, False
+        self._epoch = first_epoch
 
     def __len__(self) -> int:
         return self.steps
@@ -94,18 +95,23 @@ class TrainingBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[dict[str, Any], dict[str, Any], np.ndarray]:
         number = self._epoch * self.steps + index
         rows = np.concatenate([stream.rows(number) for stream in self._streams])
-        inputs, targets, weight = self.pairs.batch(rows)
-        if index == 1 and not self._within_epoch:
-            # Keras looks at two batches before `fit` begins and, on TensorFlow, holds all later
-            # ones to any width that the two share; so these two never share one.
-            inputs = {name: np.pad(ids, ((0, 0), (0, 1024))) for name, ids in inputs.items()}
-        return inputs, targets, weight
-
-    def on_epoch_begin(self) -> None:
-        self._within_epoch = True
+        return self.pairs.batch(rows)
 
     def on_epoch_end(self) -> None:
-        self._epoch, self._within_epoch = self._epoch + 1, False
+        self._epoch += 1
+
+    def for_fit(self) -> Any:
+        """What to hand to `fit`, with `steps_per_epoch=len(batches)`.
+
+        On TensorFlow a `tf.data` pipeline with open widths: Keras guesses the
+        shapes of a `PyDataset` from its first two batches, and TensorFlow then
+        refuses a longer row that comes later. Elsewhere these batches.
+        """
+        if keras.backend.backend() != "tensorflow":
+            return self
+        from kdmatch.data.tf_input import as_tf_dataset
+
+        return as_tf_dataset(self)
 
 
 class _Stream:
@@ -128,13 +134,16 @@ class _Stream:
         self._group_of = np.zeros(len(pairs), np.int64)
         self._group_of[rows] = self._group
         self._passes: dict[int, np.ndarray] = {}
-        self._window, self._batches = -1, np.zeros((0, 0), np.int64)
+        self._cached = (-1, np.zeros((0, 0), np.int64))
 
     def rows(self, number: int) -> np.ndarray:
         window, slot = divmod(number, _WINDOW)
-        if window != self._window:
-            self._window, self._batches = window, self._cut(window)
-        return self._batches[np.random.default_rng(window).permutation(_WINDOW)[slot]]
+        # Keras may still be prefetching for an epoch that is over, in another thread: what is
+        # returned must not be read back from the cache.
+        cached = self._cached
+        if cached[0] != window:
+            cached = self._cached = (window, self._cut(window))
+        return cached[1][np.random.default_rng(window).permutation(_WINDOW)[slot]]
 
     def _cut(self, window: int) -> np.ndarray:
         length = _WINDOW * self._size
@@ -151,7 +160,8 @@ class _Stream:
         return rows[np.lexsort((inverse, longest[inverse]))].reshape(_WINDOW, self._size)
 
     def _pass(self, which: int) -> np.ndarray:
-        if which not in self._passes:
+        found = self._passes.get(which)
+        if found is None:
             generator = np.random.default_rng([self._seed, which])
             place = generator.permutation(int(self._group.max()) + 1)[self._group]
             order = np.lexsort((generator.random(len(self._rows)), place))
@@ -159,6 +169,7 @@ class _Stream:
             starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
             counts = np.diff(np.append(starts, len(ranked)))
             position = np.arange(len(ranked)) - np.repeat(starts, counts)
-            self._passes = {k: v for k, v in self._passes.items() if k in (0, which - 1)}
-            self._passes[which] = self._rows[order[position < self._cap]]
-        return self._passes[which]
+            found = self._rows[order[position < self._cap]]
+            kept = {k: v for k, v in self._passes.items() if k in (0, which - 1)}
+            self._passes = {**kept, which: found}
+        return found

@@ -11,9 +11,6 @@ from kdmatch.data.batches import TrainingBatches
 def as_tf_dataset(batches: TrainingBatches) -> tf.data.Dataset:
     """Endless batches with open widths, made ahead of the step that reads them.
 
-    Keras guesses the shapes of a `PyDataset` from its first batches, and
-    refuses a longer row that comes later; here they are stated.
-
     Args:
         batches: TrainingBatches, begun at its own epoch.
 

@@ -1,9 +1,10 @@
 """What happens at the end of an epoch: validation, collapse check, checkpoint, history."""
 
+import contextlib
 import csv
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +50,42 @@ class Validation(keras.callbacks.Callback):
         self.best_weights: list[np.ndarray] = []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        logits = self.score()
+        with averaged_weights(self.model):
+            logits = self.score()
+            weights = self.model.student.get_weights()
         raise_if_collapsed(logits, epoch, logs or {})
         value = self.metric(logits)
         if logs is not None:
             logs["valid_auc"] = value
         if value > self.best:
-            self.best, self.waited = value, 0
-            self.best_weights = self.model.student.get_weights()
+            self.best, self.waited, self.best_weights = value, 0, weights
         else:
             self.waited += 1
             if self.waited >= self.patience:
                 self.model.stop_training = True
+
+
+@contextlib.contextmanager
+def averaged_weights(model: keras.Model) -> Iterator[None]:
+    """The optimizer's moving average in the place of the weights, where it keeps one.
+
+    Reference:
+        Polyak and Juditsky, "Acceleration of stochastic approximation by
+        averaging", 1992.
+    """
+    if not model.optimizer.use_ema:
+        yield
+        return
+    variables = model.optimizer._trainable_variables
+    averages = model.optimizer._model_variables_moving_average
+    kept = [keras.ops.convert_to_numpy(variable) for variable in variables]
+    for variable, average in zip(variables, averages, strict=True):
+        variable.assign(average)
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, kept, strict=True):
+            variable.assign(value)
 
 
 def raise_if_collapsed(logits: np.ndarray, epoch: int, logs: dict[str, Any]) -> None:

@@ -71,7 +71,7 @@ class Distiller(keras.Model):
         if min(alpha, beta, gamma) < 0:
             raise ValueError(f"loss weights must not be negative: {alpha=}, {beta=}, {gamma=}")
         if not max(alpha, beta, gamma):
-            raise ValueError("alpha, beta and gamma are all 0: there is nothing to learn; raise one")
+            raise ValueError("alpha, beta and gamma are all 0: nothing to learn from; raise one")
         if scaling not in ("exp", "none"):
             raise ValueError(f"scaling is {scaling!r}; choose 'exp' or 'none'")
         if hard not in ("hinge", "pointwise", "both"):

@@ -26,7 +26,10 @@ class Schedule:
         warmup: share of the steps that rise to the peak.
         weight_decay: AdamW's.
         clip_norm: largest norm of the whole gradient.
-        validate_every: steps of an epoch; validation and checkpoint follow each.
+        average: momentum of the moving average of the weights that is
+            validated and kept; 0 keeps the weights themselves.
+        validate_every: steps of an epoch, about: `steps` is cut into equal epochs.
+            Validation and checkpoint follow each.
         patience: epochs without a better validation AUC before stopping.
         unlabelled_share: share of a batch that is transfer rows.
         rows_per_query: rows of one query at most, in one pass.
@@ -38,6 +41,7 @@ class Schedule:
     warmup: float
     weight_decay: float
     clip_norm: float
+    average: float
     validate_every: int
     patience: int
     unlabelled_share: float
@@ -79,8 +83,10 @@ def fit_distiller(
     """
     folder.mkdir(parents=True, exist_ok=True)
     epochs = max(1, round(schedule.steps / schedule.validate_every))
-    steps = min(schedule.validate_every, schedule.steps)
-    distiller.compile(optimizer=_optimizer(schedule, epochs * steps), jit_compile="auto")
+    steps = max(1, schedule.steps // epochs)
+    # XLA would compile anew for every width of a batch, and cannot use the CPU's bfloat16.
+    jit = "auto" if keras.backend.backend() != "tensorflow" else False
+    distiller.compile(optimizer=_optimizer(schedule, epochs * steps), jit_compile=jit)
     scorer = with_logits(distiller.student)
     validation = Validation(
         lambda: predict_logits(scorer, valid_ids), valid_metric, schedule.patience
@@ -104,10 +110,11 @@ def fit_distiller(
             first_epoch=first,
         )
         distiller.fit(
-            _input(batches),
+            batches.for_fit(),
             initial_epoch=first,
             epochs=epochs,
             steps_per_epoch=steps,
+            shuffle=False,  # Keras would reorder an epoch's batches, and a resumed run otherwise
             verbose=0,
             callbacks=callbacks,
         )
@@ -137,14 +144,6 @@ def predict_logits(scorer: keras.Model, ids: PairIds, batch_tokens: int = 16_384
     return logits
 
 
-def _input(batches: TrainingBatches) -> Any:
-    if keras.backend.backend() != "tensorflow":
-        return batches
-    from kdmatch.data.tf_input import as_tf_dataset
-
-    return as_tf_dataset(batches)
-
-
 def _optimizer(schedule: Schedule, steps: int) -> keras.optimizers.Optimizer:
     warmup = max(1, round(schedule.warmup * steps))
     rate = keras.optimizers.schedules.CosineDecay(
@@ -154,7 +153,12 @@ def _optimizer(schedule: Schedule, steps: int) -> keras.optimizers.Optimizer:
         warmup_steps=warmup,
     )
     optimizer: Any = keras.optimizers.AdamW(
-        rate, weight_decay=schedule.weight_decay, global_clipnorm=schedule.clip_norm, beta_2=0.98
+        rate,
+        weight_decay=schedule.weight_decay,
+        global_clipnorm=schedule.clip_norm,
+        beta_2=0.98,
+        use_ema=schedule.average > 0,
+        ema_momentum=schedule.average,
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "norm"])
     return optimizer

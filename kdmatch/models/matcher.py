@@ -53,4 +53,8 @@ def with_logits(student: keras.Model) -> keras.Model:
             f"{student.name} has no layer named 'logit'; name the last layer before the tanh so"
         ) from error
     flat = keras.ops.squeeze(logit, axis=-1)
-    return keras.Model(student.input, {"logit": flat, "score": student.output})
+    view = keras.Model(student.input, {"logit": flat, "score": student.output})
+    if keras.backend.backend() == "tensorflow":
+        # XLA would compile anew for every width of a batch.
+        view.jit_compile = False
+    return view

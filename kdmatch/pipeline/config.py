@@ -96,6 +96,8 @@ class TrainingConfig(Section):
         hard: loss on labels: "hinge" over pairs of a query, "pointwise", "both".
         steps, batch_size, learning_rate, warmup, weight_decay, clip_norm: as usual;
             warm-up is a share of the steps, then cosine to 0.
+        average: momentum of the moving average of the weights that is validated
+            and kept; 0 keeps the weights themselves.
         validate_every: steps between validations and checkpoints.
         patience: validations without a better AUC before stopping.
         rows_per_query: rows of one query at most in a pass; it caps the triples.
@@ -109,6 +111,7 @@ class TrainingConfig(Section):
     warmup: float = Field(default=0.1, ge=0, lt=1)
     weight_decay: float = Field(default=0.01, ge=0)
     clip_norm: float = Field(default=1.0, gt=0)
+    average: float = Field(default=0.0, ge=0, lt=1)
     validate_every: int = Field(default=250, ge=1)
     patience: int = Field(default=6, ge=1)
     rows_per_query: int = Field(default=16, ge=1)

@@ -55,10 +55,8 @@ class WordPieceEncoder:
         self.vocabulary = list(vocabulary)
         missing = [token for token in _SPECIAL[:4] if token not in self.vocabulary]
         if missing or self.vocabulary[0] != "[PAD]":
-            raise UserError(
-                f"the WordPiece vocabulary lacks {', '.join(missing) or '[PAD] as its first line'}; "
-                "give a BERT vocab.txt"
-            )
+            lacks = ", ".join(missing) or "[PAD] as its first line"
+            raise UserError(f"the WordPiece vocabulary lacks {lacks}; give a BERT vocab.txt")
         if max_tokens < max_query_tokens + 4:
             raise UserError(
                 f"text.wordpiece.max_tokens is {max_tokens}: it must exceed max_query_tokens "

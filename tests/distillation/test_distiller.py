@@ -27,7 +27,8 @@ def student(dropout: float = 0.1, seed: int = 0) -> TextCnnMatcher:
 
 
 def compiled(distiller: Distiller, **arguments) -> Distiller:
-    distiller.compile(optimizer=keras.optimizers.Adam(5e-3), **arguments)
+    # Compiling ahead for each of many shapes would take longer than the tests.
+    distiller.compile(optimizer=keras.optimizers.Adam(5e-3), **{"jit_compile": False, **arguments})
     return distiller
 
 
@@ -45,7 +46,9 @@ def number(tensor) -> float:
 
 
 @pytest.mark.parametrize("arguments", [{}, {"jit_compile": True}, {"steps_per_execution": 5}])
-def test_fit_lowers_every_loss(pairs, arguments):
+def test_fit_lowers_every_loss(pairs, random_pairs, arguments):
+    if arguments.get("jit_compile"):
+        pairs = random_pairs(24, 6, unlabelled=48, longest=8)  # one shape
     distiller = compiled(Distiller(student(dropout=0.0), hard="both"), **arguments)
     x, y, weight = whole(pairs)
     before = distiller.evaluate(
@@ -138,7 +141,9 @@ def test_calling_the_distiller_is_calling_the_student(pairs):
 
 
 def test_save_load_and_train_on(pairs, tmp_path):
-    distiller = compiled(Distiller(student(dropout=0.0), beta=0.5, hard="both", margin=0.3))
+    distiller = Distiller(student(dropout=0.0), beta=0.5, hard="both", margin=0.3)
+    # Momentum is state to restore; unlike Adam it does not blow rounding up to a whole step.
+    distiller.compile(optimizer=keras.optimizers.SGD(1e-3, momentum=0.9), jit_compile=False)
     batches = TrainingBatches(pairs, 16, steps=4)
     distiller.fit(batches, verbose=0)
     distiller.save(tmp_path / "distiller.keras")
@@ -146,8 +151,9 @@ def test_save_load_and_train_on(pairs, tmp_path):
     inputs = pairs.ids.pad(np.arange(10))
     assert loaded.predict(inputs, verbose=0) == pytest.approx(distiller.predict(inputs, verbose=0))
     assert (loaded.beta, loaded.hard, loaded.margin) == (0.5, "both", 0.3)
+    assert len(loaded.optimizer.variables) == len(distiller.optimizer.variables) > 9
     for one in (distiller, loaded):
-        one.fit(TrainingBatches(pairs, 16, steps=4, seed=5), verbose=0)
+        one.fit(TrainingBatches(pairs, 16, steps=4, seed=5), shuffle=False, verbose=0)
     assert loaded.predict(inputs, verbose=0) == pytest.approx(
         distiller.predict(inputs, verbose=0), abs=1e-5
     )
@@ -178,7 +184,7 @@ def test_keras_callbacks_work(pairs, tmp_path):
         ({"alpha": -1}, "alpha=-1"),
         ({"scaling": "log"}, "'log'.*'exp'"),
         ({"hard": "listwise"}, "'listwise'.*'hinge'"),
-        ({"alpha": 0, "beta": 0, "gamma": 0}, "nothing to learn"),
+        ({"alpha": 0, "beta": 0, "gamma": 0}, "nothing to learn from"),
     ],
 )
 def test_settings_that_cannot_be(arguments, part):

