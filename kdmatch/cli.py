@@ -107,9 +107,10 @@ def evaluate(
     if table.column("label").null_count == table.num_rows:
         raise UserError(f"{data}: no row has a label; evaluate needs a `label` column")
     _load_backend()
+    from kdmatch.pipeline.console import Console
     from kdmatch.pipeline.evaluation_stage import evaluate_table
 
-    metrics = evaluate_table(config, run, table, data.name)
+    metrics = evaluate_table(config, run, table, data.name, Console())
     _print_metrics(metrics)
     _write_json(json_file, metrics)
 

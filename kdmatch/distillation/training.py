@@ -122,13 +122,19 @@ def fit_distiller(
     return float(validation.best)
 
 
-def predict_logits(scorer: keras.Model, ids: PairIds, batch_tokens: int = 16_384) -> np.ndarray:
+def predict_logits(
+    scorer: keras.Model,
+    ids: PairIds,
+    batch_tokens: int = 16_384,
+    advance: Callable[[int, str], None] | None = None,
+) -> np.ndarray:
     """Logits of every row, in the rows' order, computed in batches alike in length.
 
     Args:
         scorer: keras.Model from `with_logits`.
         ids: PairIds.
         batch_tokens: int. Padded tokens of a batch, about.
+        advance: callable of (rows done, message), for progress.
 
     Returns:
         float32 `(len(ids),)`.
@@ -141,6 +147,8 @@ def predict_logits(scorer: keras.Model, ids: PairIds, batch_tokens: int = 16_384
         rows = order[start : start + size]
         logits[rows] = scorer.predict_on_batch(ids.pad(rows))["logit"]
         start += size
+        if advance is not None:
+            advance(min(start, len(order)), "")
     return logits
 
 

@@ -106,9 +106,7 @@ class MatchChannels(layers.Layer):
         real, other_real = ops.not_equal(ids, 0), ops.not_equal(other_ids, 0)
         both = ops.logical_and(real[:, :, None], other_real[:, None, :])
         exact = ops.logical_and(ops.equal(ids[:, :, None], other_ids[:, None, :]), both)
-        cosine = ops.einsum(
-            "bqd,bed->bqe", _unit(vectors), _unit(other_vectors)
-        )
+        cosine = ops.einsum("bqd,bed->bqe", _unit(vectors), _unit(other_vectors))
         # No other word at all reads as "nothing alike", not as the mask's depth.
         nearest = ops.max(ops.where(both, cosine, -1.0), axis=-1)
         channels = [ops.cast(ops.any(exact, axis=-1), vectors.dtype), nearest]

@@ -59,7 +59,7 @@ class Console:
             def advance(done: int, message: str) -> None:
                 nonlocal said
                 update(done, message)
-                if message != said and not self._watched:
+                if message and message != said and not self._watched:
                     said = message
                     self.stage(name, f"step {done} of {total}, {message}")
 

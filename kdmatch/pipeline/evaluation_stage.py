@@ -10,13 +10,19 @@ import pyarrow.parquet as pq
 
 from kdmatch.evaluation.evaluate import compare_scores, evaluate_scores
 from kdmatch.pipeline.config import Config
+from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.scoring import score_models
 
 COMPARED = ("auc", "gauc", "ndcg@10")
 
 
 def evaluate_table(
-    config: Config, root: Path, table: pa.Table, split: str, scores_file: Path | None = None
+    config: Config,
+    root: Path,
+    table: pa.Table,
+    split: str,
+    console: Console,
+    scores_file: Path | None = None,
 ) -> dict[str, Any]:
     """Metrics of every model of a run on a labelled table.
 
@@ -29,12 +35,13 @@ def evaluate_table(
         root: Path of the run.
         table: pyarrow.Table in the dataset's schema.
         split: str. What the table is, for the record.
+        console: Console for progress.
         scores_file: Path to write every model's scores to, as Parquet.
 
     Returns:
         the contents of `metrics.json`, latencies and sizes not yet filled in.
     """
-    rows, teachers, students = score_models(config, root, table)
+    rows, teachers, students = score_models(config, root, table, console)
     settings: dict[str, Any] = {
         "positive_threshold": config.data.positive_threshold,
         "teacher": "teacher",

@@ -35,7 +35,7 @@ def finish(config: Config, root: Path, directory: RunDirectory, console: Console
         "evaluate",
         {"evaluation": config.evaluation, "threshold": config.data.positive_threshold},
         ["data", "scores", *trained, *exports],
-        lambda folder: _evaluate(config, root, folder),
+        lambda folder: _evaluate(config, root, folder, console),
     )
     metrics = json.loads((root / "evaluate" / "metrics.json").read_text("utf-8"))
     write_json(root / "metrics.json", metrics)
@@ -83,9 +83,9 @@ def export_model(config: Config, root: Path, name: str, base: Path) -> Path:
     )
 
 
-def _evaluate(config: Config, root: Path, folder: Path) -> dict[str, Any]:
+def _evaluate(config: Config, root: Path, folder: Path, console: Console) -> dict[str, Any]:
     table = pq.read_table(root / "data" / "test.parquet")
-    metrics = evaluate_table(config, root, table, "test", folder / "scores.parquet")
+    metrics = evaluate_table(config, root, table, "test", console, folder / "scores.parquet")
     some = table.slice(0, config.evaluation.latency_pairs)
     pairs = list(
         zip(some.column("query").to_pylist(), some.column("document").to_pylist(), strict=True)

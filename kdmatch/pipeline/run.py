@@ -152,7 +152,7 @@ def _score(work: Run) -> None:
         "scores",
         {"precision": work.config.teacher.training.precision},
         ["teacher", "gbdt", "transfer"],
-        lambda folder: score_rows(work.config, work.root, folder),
+        lambda folder: score_rows(work.config, work.root, folder, work.console),
     )
 
 

@@ -12,13 +12,14 @@ import pyarrow.parquet as pq
 from kdmatch.data.ids import PairIds
 from kdmatch.data.rows import Rows
 from kdmatch.pipeline.config import Config
+from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.teacher_stage import Gbdt, combine_teachers, load_standards, matcher_logits
 from kdmatch.pipeline.text_stage import encode_file, load_ids
 from kdmatch.pipeline.training_stage import encoder_kind
 
 
 def score_models(
-    config: Config, root: Path, table: pa.Table
+    config: Config, root: Path, table: pa.Table, console: Console
 ) -> tuple[Rows, dict[str, np.ndarray], dict[str, list[np.ndarray]]]:
     """Scores of a table's rows by the teachers and by each student and seed.
 
@@ -26,6 +27,7 @@ def score_models(
         config: Config of the run.
         root: Path of the run.
         table: pyarrow.Table in the dataset's schema.
+        console: Console for progress.
 
     Returns:
         the rows; teacher name to scores `(n,)`; student name to one array a seed.
@@ -36,10 +38,12 @@ def score_models(
         pq.write_table(table, path)
         encode_file(path, root / "text", Path(scratch) / "rows")
         ids = {kind: load_ids(Path(scratch) / "rows", kind) for kind in ("wordpiece", "words")}
-    teachers = _teacher_scores(config, root, rows, ids["wordpiece"])
+    teachers = _teacher_scores(config, root, rows, ids["wordpiece"], console)
     students = {
         folder.name: [
-            matcher_logits(seed, ids[encoder_kind(config.students[_student(folder)].preset)])
+            matcher_logits(
+                seed, ids[encoder_kind(config.students[_student(folder)].preset)], console
+            )
             for seed in _seed_folders(config, folder)
         ]
         for folder in student_folders(config, root)
@@ -62,11 +66,13 @@ def best_seed(config: Config, folder: Path) -> Path:
     return max(_seed_folders(config, folder), key=valid_auc)
 
 
-def _teacher_scores(config: Config, root: Path, rows: Rows, ids: PairIds) -> dict[str, np.ndarray]:
+def _teacher_scores(
+    config: Config, root: Path, rows: Rows, ids: PairIds, console: Console
+) -> dict[str, np.ndarray]:
     scores = {"gbdt": Gbdt(root / "gbdt").score(rows)}
     if config.original is not None:
-        scores["original"] = matcher_logits(root / "original", ids)
-    scores["teacher"] = matcher_logits(root / "teacher", ids)
+        scores["original"] = matcher_logits(root / "original", ids, console)
+    scores["teacher"] = matcher_logits(root / "teacher", ids, console)
     standards = load_standards(root / "scores")
     on_scale = [standards[name].apply(scores[name]) for name in ("teacher", "gbdt")]
     scores["teachers"] = combine_teachers(config, on_scale)

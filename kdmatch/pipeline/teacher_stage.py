@@ -16,6 +16,7 @@ from kdmatch.distillation.training import predict_logits
 from kdmatch.models.matcher import with_logits
 from kdmatch.models.registry import load_matcher
 from kdmatch.pipeline.config import Config
+from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.data_stage import SPLITS
 from kdmatch.pipeline.run_directory import write_json
 from kdmatch.pipeline.text_stage import encode_file, load_ids
@@ -39,7 +40,9 @@ def train_gbdt(config: Config, data: Path, folder: Path) -> dict[str, Any]:
     features = TextFeatures.fit(texts, language=config.text.language)
     if config.gbdt.dimension:
         # Vectors of the features' own words, so that what they look up is there.
-        sentences = [list(features.words(text)) for text in [*texts, *train.query.unique().to_pylist()]]
+        sentences = [
+            list(features.words(text)) for text in [*texts, *train.query.unique().to_pylist()]
+        ]
         vectors = skip_gram(
             sentences, config.gbdt.dimension, epochs=10, seed=config.seed, min_count=2
         )
@@ -82,14 +85,20 @@ class Gbdt:
         return self._ranker.predict(full).astype(np.float32)
 
 
-def matcher_logits(model: Path, ids: PairIds, precision: str = "float32") -> np.ndarray:
-    """Logits of the matcher in folder `model`, float32 `(n,)`."""
+def matcher_logits(
+    model: Path, ids: PairIds, console: Console, precision: str = "float32"
+) -> np.ndarray:
+    """Logits of the matcher in folder `model`, float32 `(n,)`, under a progress bar."""
     keras.utils.clear_session(free_memory=True)
-    with matmul_precision(precision):
-        return predict_logits(with_logits(load_matcher(model)), ids)
+    scorer = with_logits(load_matcher(model))
+    with (
+        matmul_precision(precision),
+        console.progress(f"scoring with {model.name}", len(ids)) as advance,
+    ):
+        return predict_logits(scorer, ids, advance=advance)
 
 
-def score_rows(config: Config, root: Path, folder: Path) -> dict[str, Any]:
+def score_rows(config: Config, root: Path, folder: Path, console: Console) -> dict[str, Any]:
     """Write both teachers' scores of the training and the transfer rows.
 
     `train.parquet` and `transfer.parquet` get the columns `score_teacher` and
@@ -105,13 +114,13 @@ def score_rows(config: Config, root: Path, folder: Path) -> dict[str, Any]:
     scores = {
         "train": {
             "teacher": matcher_logits(
-                teacher, load_ids(root / "text" / "train", "wordpiece"), precision
+                teacher, load_ids(root / "text" / "train", "wordpiece"), console, precision
             ),
             "gbdt": np.load(root / "gbdt" / "train_scores.npy"),
         },
         "transfer": {
             "teacher": matcher_logits(
-                teacher, load_ids(folder / "transfer", "wordpiece"), precision
+                teacher, load_ids(folder / "transfer", "wordpiece"), console, precision
             ),
             "gbdt": gbdt.score(transfer),
         },

@@ -82,7 +82,7 @@ def _save(matcher: keras.Model, encoder: Any, folder: Path) -> None:
             input_signature=[
                 tf.TensorSpec([None], tf.string, name="query"),
                 tf.TensorSpec([None], tf.string, name="document"),
-            ]
+            ],
         )
         def from_text(self, query: tf.Tensor, document: tf.Tensor) -> dict[str, tf.Tensor]:
             return {"score": matcher(encoder(query, document), training=False)}
@@ -94,7 +94,7 @@ def _save(matcher: keras.Model, encoder: Any, folder: Path) -> None:
                     name: tf.TensorSpec([None, None], tf.int32, name=name)
                     for name in encoder.input_names
                 }
-            ]
+            ],
         )
         def from_tokens(self, ids: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             return {"score": matcher(ids, training=False)}
