@@ -87,13 +87,17 @@ def start_from_pretrained(
 
 
 def start_from_teacher(
-    student: AlbertMatcher, teacher: BertMatcher, layer: int = 0, seed: int = 0
+    student: AlbertMatcher,
+    teacher: BertMatcher,
+    layer: int = 0,
+    counts: np.ndarray | None = None,
+    seed: int = 0,
 ) -> None:
     """Give a 1-layer ALBERT its teacher's words and one of its layers.
 
-    The token embedding is the teacher's truncated to `embedding_dim` by SVD;
-    positions and segments are projected onto the same directions; the
-    projection back is the least-squares map from the student's normalised
+    The token embedding is the teacher's truncated to `embedding_dim` by SVD,
+    tokens weighed by the root of how often they occur; positions and segments are projected onto the same directions; the
+    projection back is the ridge regression from the student's normalised
     embeddings to the teacher's, over random tokens at random places. The
     shared layer and, where widths agree, the head are copied.
 
@@ -101,6 +105,8 @@ def start_from_teacher(
         student: AlbertMatcher with the teacher's hidden size and vocabulary.
         teacher: BertMatcher.
         layer: int. Which of the teacher's layers to copy.
+        counts: int `(vocabulary,)`. Occurrences of each token in the training
+            text; None weighs all alike.
         seed: int. For the random tokens.
 
     Raises:
@@ -126,8 +132,11 @@ def start_from_teacher(
     tokens = _weight(source, "token_embedding")
     positions = _weight(source, "position_embedding")
     segments = _weight(source, "segment_embedding")
-    mean = tokens.mean(axis=0)
-    _, _, directions = np.linalg.svd(tokens - mean, full_matrices=False)
+    share = np.sqrt(np.ones(len(tokens)) if counts is None else counts + 0.01)
+    share /= share.sum()
+    mean = share @ tokens
+    weighed = np.sqrt(share)[:, None] * (tokens - mean)
+    directions = np.linalg.eigh(weighed.T @ weighed)[1].T[::-1]
     basis = directions[: target.embedding_dim].T
     # A teacher without match segments has two, repeated for a student that has four.
     kept_segments = segments[np.arange(target.num_segments) % len(segments)]
@@ -139,14 +148,16 @@ def start_from_teacher(
     target.get_layer("segment_embedding").embeddings.assign(small_segments)
 
     generator = np.random.default_rng(seed)
-    picked = generator.integers(0, len(tokens), 20_000)
+    picked = generator.choice(len(tokens), 20_000, p=share)
     place = generator.integers(0, min(64, len(small_positions)), 20_000)
     side = generator.integers(0, len(kept_segments), 20_000)
     x = _normalise(small_tokens[picked] + small_positions[place] + small_segments[side])
     scale, shift = source.get_layer("embeddings_layer_norm").get_weights()
     y = _normalise(tokens[picked] + positions[place] + kept_segments[side]) * scale + shift
     with_bias = np.concatenate([x, np.ones((len(x), 1))], axis=1)
-    solution, *_ = np.linalg.lstsq(with_bias, y, rcond=None)
+    # Normalised rows sum to zero, so plain least squares has no unique, and no small, answer.
+    gram = with_bias.T @ with_bias + 1e-3 * len(x) * np.eye(with_bias.shape[1])
+    solution = np.linalg.solve(gram, with_bias.T @ y)
     target.get_layer("embedding_projection").set_weights([solution[:-1], solution[-1]])
     shared = [one for one in target.layers if "inner_layer" in one.name]
     shared[0].set_weights(source.get_layer(f"transformer_layer_{layer}").get_weights())

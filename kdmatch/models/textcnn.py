@@ -77,18 +77,18 @@ class TextCnnMatcher(Matcher):
         sides = list(inputs.values())
         masks = [ops.not_equal(ids, 0) for ids in sides]
         vectors = [
-            layers.Dropout(dropout)(embedding(ids)) * _column(mask)
-            for ids, mask in zip(sides, masks, strict=True)
+            embedding(ids) * _column(mask) for ids, mask in zip(sides, masks, strict=True)
         ]
-        words = vectors
+        # Dropout falls on what the convolutions read, not on what is compared: two copies of a
+        # word must stay equal while training.
+        words = [layers.Dropout(dropout)(own) for own in vectors]
         if match_channels:
             matched = MatchChannels(name="match_channels")
             words = [
-                ops.concatenate([own, matched(ids, other_ids, own, other)], axis=-1)
-                for ids, other_ids, own, other in (
-                    (sides[0], sides[1], vectors[0], vectors[1]),
-                    (sides[1], sides[0], vectors[1], vectors[0]),
+                ops.concatenate(
+                    [words[a], matched(sides[a], sides[b], vectors[a], vectors[b])], axis=-1
                 )
+                for a, b in ((0, 1), (1, 0))
             ]
         hidden = [
             ops.concatenate([conv(side) for conv in convolutions], axis=-1) * _column(mask)

@@ -141,7 +141,8 @@ def start_matcher(model: ModelConfig, text: Path, teacher: Path | None = None) -
     elif model.start == "teacher" and isinstance(matcher, AlbertMatcher) and teacher is not None:
         source = load_matcher(teacher)
         assert isinstance(source, BertMatcher)
-        start_from_teacher(matcher, source, layer=(model.take_layers or [0])[0])
+        counts = np.bincount(load_ids(text / "train", kind).values["token_ids"], minlength=size)
+        start_from_teacher(matcher, source, (model.take_layers or [0])[0], counts)
     elif isinstance(matcher, BertMatcher) and model.start != "teacher":
         start_from_pretrained(matcher, resolve_pretrained(model.start), model.take_layers)
     else:

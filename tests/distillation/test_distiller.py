@@ -232,6 +232,7 @@ print(json.dumps({"backend": keras.backend.backend(), "losses": losses}))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     find_spec("tensorflow") is None or find_spec("jax") is None, reason="needs both backends"
 )
