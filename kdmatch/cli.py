@@ -196,14 +196,21 @@ def rank(
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run directories, compared side by side.")],
     out: Annotated[Path, typer.Option(help="The HTML file.")] = Path("report.html"),
+    markdown: Annotated[bool, typer.Option(help="Print metric tables as Markdown.")] = False,
 ) -> None:
-    """Write one HTML file about one or more runs.
+    """Write one HTML file about one or more runs, or print their tables as Markdown.
 
     Example: [cyan]kdmatch report runs/homedepot runs/qbqtc --out report.html[/cyan]
     """
     from kdmatch.evaluation.report import write_report
+    from kdmatch.evaluation.run_record import read_run
+    from kdmatch.evaluation.table import markdown_table
 
-    typer.echo(write_report(runs, out))
+    if markdown:
+        for run in runs:
+            typer.echo(f"{run.name}\n\n{markdown_table(read_run(run).metrics)}\n")
+    else:
+        typer.echo(write_report(runs, out))
 
 
 def entry_point() -> None:

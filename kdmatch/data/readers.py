@@ -43,7 +43,7 @@ def read_batches(
     for rows, raw in _raw_batches(path, renames, bad):
         raw = _renamed(path, raw, renames)
         if not seen:
-            _require_columns(path, raw.schema.names)
+            _require_columns(path, raw.schema.names, columns or {})
         seen = seen or raw.num_rows > 0
         yield from conform(raw, str(path), rows, bad)
     if not seen:
@@ -80,7 +80,7 @@ def _of_table(name: str) -> bool:
     return name in _NAMES or name.startswith(("f_", "score_"))
 
 
-def _require_columns(path: Path, names: list[str]) -> None:
+def _require_columns(path: Path, names: list[str], columns: Mapping[str, str]) -> None:
     triples = "document" not in names and ("positive" in names or "negative" in names)
     needed = TRIPLE if triples else REQUIRED
     for name in needed:
@@ -88,6 +88,12 @@ def _require_columns(path: Path, names: list[str]) -> None:
             raise UserError(
                 f"{path}: no column {name!r} (it has {', '.join(names)}); rename one, "
                 f"or map it with data.columns: {{{name}: YOURS}}"
+            )
+    for name, theirs in columns.items():
+        if name not in names:
+            raise UserError(
+                f"{path}: no column {theirs!r}, which data.columns maps to {name!r} "
+                f"(it has {', '.join(names)}); mend the name"
             )
 
 

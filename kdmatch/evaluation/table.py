@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -60,6 +61,47 @@ def metric_table(metrics: Mapping[str, Any]) -> Table:
             formatting.milliseconds((model.get("latency_ms") or {}).get("p50")),
         )
     return table
+
+
+def markdown_table(metrics: Mapping[str, Any]) -> str:
+    """The same models as Markdown, for a README: means over seeds with their deviation.
+
+    Args:
+        metrics: the contents of a run's `metrics.json`.
+
+    Returns:
+        Lines of a table: AUC, its differences to the control and to the
+        teacher with 95 % intervals, parameters, median latency.
+
+    >>> print(markdown_table({"models": {"gbdt": {"auc": {"value": 0.75, "low": 0.7, "high": 0.8}}}}))
+    | model | AUC | to its control | to the teacher | parameters | p50 ms |
+    | --- | --- | --- | --- | --- | --- |
+    | gbdt | 0.750 [0.700, 0.800] | | | – | – |
+    """
+    lines = [
+        "| model | AUC | to its control | to the teacher | parameters | p50 ms |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name in in_order(metrics["models"]):
+        model = metrics["models"][name]
+        auc = model.get("auc") or {}
+        value = formatting.number(auc.get("value"))
+        seeds = (model.get("seeds") or {}).get("auc") or []
+        if len(seeds) > 1:
+            value += f" ± {np.std(seeds):.3f}"
+        cells = [name, f"{value} {formatting.interval(auc)}"]
+        for other in (f"{name}_control", "teacher"):
+            found = find_comparison(metrics, name, other)
+            cells.append(
+                ""
+                if found is None
+                else f"{formatting.signed(found['difference'], 3)} "
+                f"{formatting.signed_interval(found, 3)}"
+            )
+        cells.append(formatting.count(model.get("parameters")))
+        cells.append(formatting.milliseconds((model.get("latency_ms") or {}).get("p50")))
+        lines.append("|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|")
+    return "\n".join(lines)
 
 
 def _to_control(metrics: Mapping[str, Any], name: str) -> Text:

@@ -53,10 +53,12 @@ def prepare_tables(config: Config, folder: Path) -> dict[str, Any]:
             if name is not None:
                 for batch in read_batches(Path(name).expanduser(), data.columns, bad):
                     tables.write(split, batch)
+        pair = ("query_id", "query", "doc_id", "document")
+        mapped = {ours: theirs for ours, theirs in data.columns.items() if ours in pair}
         for name in data.unlabelled:
-            for batch in read_batches(Path(name).expanduser(), data.columns, bad):
+            for batch in read_batches(Path(name).expanduser(), mapped, bad):
                 tables.write(
-                    "unlabelled", batch.select(["query_id", "query", "doc_id", "document"])
+                    "unlabelled", batch.select(list(pair))
                 )
     for split in SPLITS:
         if split not in tables.rows:
