@@ -21,12 +21,8 @@ from kdmatch.evaluation.run_record import STUDENTS, TEACHERS, control_of
 
 # Okabe and Ito's colours, which stay apart for colour-blind readers.
 _COLOURS = {
-    name: colour
-    for name, colour in zip(
-        (*TEACHERS, *STUDENTS),
-        ("#b87a00", "#555555", "#0072b2", "#3a9bd0", "#d55e00", "#009e73", "#b5568f"),
-        strict=True,
-    )
+    **dict(zip(TEACHERS, ("#b87a00", "#555555", "#0072b2", "#3a9bd0"), strict=True)),
+    **dict(zip(STUDENTS, ("#d55e00", "#009e73", "#b5568f"), strict=True)),
 }
 _NEGATIVE, _POSITIVE = "#8a93a0", "#d55e00"
 _LOSSES = {

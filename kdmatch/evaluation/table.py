@@ -73,7 +73,8 @@ def markdown_table(metrics: Mapping[str, Any]) -> str:
         Lines of a table: AUC, its differences to the control and to the
         teacher with 95 % intervals, parameters, median latency.
 
-    >>> print(markdown_table({"models": {"gbdt": {"auc": {"value": 0.75, "low": 0.7, "high": 0.8}}}}))
+    >>> auc = {"value": 0.75, "low": 0.7, "high": 0.8}
+    >>> print(markdown_table({"models": {"gbdt": {"auc": auc}}}))
     | model | AUC | to its control | to the teacher | parameters | p50 ms |
     | --- | --- | --- | --- | --- | --- |
     | gbdt | 0.750 [0.700, 0.800] | | | – | – |

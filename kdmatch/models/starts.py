@@ -96,9 +96,10 @@ def start_from_teacher(
     """Give a 1-layer ALBERT its teacher's words and one of its layers.
 
     The token embedding is the teacher's truncated to `embedding_dim` by SVD,
-    tokens weighed by the root of how often they occur; positions and segments are projected onto the same directions; the
-    projection back is the ridge regression from the student's normalised
-    embeddings to the teacher's, over random tokens at random places. The
+    tokens weighed by the root of how often they occur; positions and segments
+    are projected onto the same directions; the projection back is the ridge
+    regression from the student's normalised embeddings to the teacher's, over
+    random tokens at random places. The
     shared layer and, where widths agree, the head are copied.
 
     Args:

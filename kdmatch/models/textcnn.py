@@ -76,9 +76,7 @@ class TextCnnMatcher(Matcher):
         }
         sides = list(inputs.values())
         masks = [ops.not_equal(ids, 0) for ids in sides]
-        vectors = [
-            embedding(ids) * _column(mask) for ids, mask in zip(sides, masks, strict=True)
-        ]
+        vectors = [embedding(ids) * _column(mask) for ids, mask in zip(sides, masks, strict=True)]
         # Dropout falls on what the convolutions read, not on what is compared: two copies of a
         # word must stay equal while training.
         words = [layers.Dropout(dropout)(own) for own in vectors]

@@ -57,9 +57,7 @@ def prepare_tables(config: Config, folder: Path) -> dict[str, Any]:
         mapped = {ours: theirs for ours, theirs in data.columns.items() if ours in pair}
         for name in data.unlabelled:
             for batch in read_batches(Path(name).expanduser(), mapped, bad):
-                tables.write(
-                    "unlabelled", batch.select(list(pair))
-                )
+                tables.write("unlabelled", batch.select(list(pair)))
     for split in SPLITS:
         if split not in tables.rows:
             raise UserError(

@@ -301,5 +301,7 @@ def test_a_column_that_begins_late_is_not_lost_silently(tmp_path):
 def test_a_mapping_to_a_column_that_is_not_there(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("query,document,relevance\nled,bulb,1\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"no column 'relevanse', which data.columns maps to 'label'"):
+    with pytest.raises(
+        UserError, match=r"no column 'relevanse', which data.columns maps to 'label'"
+    ):
         read(path, {"label": "relevanse"})

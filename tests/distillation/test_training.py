@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from kdmatch.data.batches import ScoredPairs
+from kdmatch.distillation.callbacks import averaged_weights
 from kdmatch.distillation.distiller import Distiller
 from kdmatch.distillation.training import Schedule, fit_distiller, predict_logits
 from kdmatch.errors import CollapsedRunError, UserError
@@ -114,9 +115,11 @@ class Killed(Exception):
     pass
 
 
-def test_an_interrupted_run_ends_as_it_would_have(pairs, valid, tmp_path):
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_an_interrupted_run_ends_as_it_would_have(pairs, valid, tmp_path, average):
+    schedule = replace(SCHEDULE, average=average)
     whole = distiller()
-    best = fit_distiller(whole, pairs, SCHEDULE, valid.ids, correlation(valid), tmp_path / "whole")
+    best = fit_distiller(whole, pairs, schedule, valid.ids, correlation(valid), tmp_path / "whole")
 
     def die(step: int, message: str) -> None:
         if step == 20:  # in the third epoch
@@ -125,14 +128,14 @@ def test_an_interrupted_run_ends_as_it_would_have(pairs, valid, tmp_path):
     torn = tmp_path / "torn"
     with pytest.raises(Killed):
         fit_distiller(
-            distiller(), pairs, SCHEDULE, valid.ids, correlation(valid), torn, advance=die
+            distiller(), pairs, schedule, valid.ids, correlation(valid), torn, advance=die
         )
     assert len(history(torn)) == 2
     resumed, steps = distiller(), []
     again = fit_distiller(
         resumed,
         pairs,
-        SCHEDULE,
+        schedule,
         valid.ids,
         correlation(valid),
         torn,
@@ -149,11 +152,29 @@ def test_an_interrupted_run_ends_as_it_would_have(pairs, valid, tmp_path):
     finished = distiller()  # called once more there is nothing left to do
     before = (torn / "history.csv").read_text()
     assert fit_distiller(
-        finished, pairs, SCHEDULE, valid.ids, correlation(valid), torn, advance=die
+        finished, pairs, schedule, valid.ids, correlation(valid), torn, advance=die
     ) == pytest.approx(best)
     assert (torn / "history.csv").read_text() == before
     for one, other in zip(whole.student.get_weights(), finished.student.get_weights(), strict=True):
         assert one == pytest.approx(other, abs=1e-6)
+
+
+def test_the_moving_average_stands_in_only_while_it_is_validated(pairs):
+    model = distiller()
+    model.compile(
+        optimizer=keras.optimizers.SGD(1e-3, use_ema=True, ema_momentum=0.5), jit_compile=False
+    )
+    batch = pairs.batch(np.arange(24))
+    first = model.student.get_layer("logit").kernel
+    raw = []
+    for _ in range(3):
+        model.train_on_batch(*batch)
+        raw.append(keras.ops.convert_to_numpy(first))
+    average = 0.25 * raw[0] + 0.25 * raw[1] + 0.5 * raw[2]
+    with averaged_weights(model):
+        assert keras.ops.convert_to_numpy(first) == pytest.approx(average, abs=1e-6)
+        assert abs(average - raw[-1]).max() > 1e-5
+    assert (keras.ops.convert_to_numpy(first) == raw[-1]).all()
 
 
 def test_it_stops_when_nothing_improves(pairs, valid, tmp_path):

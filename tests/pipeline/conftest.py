@@ -21,7 +21,9 @@ def tiny_config(folder: Path) -> dict[str, Any]:
     return {
         "name": "tiny",
         "seeds": [0, 1],
-        "data": {name: str(path) for name, path in files.items() if name in ("train", "valid", "test")}
+        "data": {
+            name: str(path) for name, path in files.items() if name in ("train", "valid", "test")
+        }
         | {"positive_threshold": 2},
         "text": {
             "language": "en",

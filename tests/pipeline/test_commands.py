@@ -19,7 +19,14 @@ def call(*arguments: object) -> str:
 
 def test_evaluate_measures_every_model_on_any_table(finished_run: Path, tmp_path: Path) -> None:
     numbers = tmp_path / "numbers.json"
-    call("evaluate", finished_run, "--data", finished_run / "data" / "test.parquet", "--json", numbers)
+    call(
+        "evaluate",
+        finished_run,
+        "--data",
+        finished_run / "data" / "test.parquet",
+        "--json",
+        numbers,
+    )
     here = json.loads(numbers.read_text("utf-8"))["models"]
     run = json.loads((finished_run / "metrics.json").read_text("utf-8"))["models"]
     assert here.keys() == run.keys()

@@ -24,7 +24,8 @@ def write(folder: Path, raw: object) -> Path:
 
 def test_overrides_and_round_trip(tmp_path: Path) -> None:
     config = load_config(
-        write(tmp_path, RAW), ["distillation.alpha=0.25", "seeds=[4, 5]", "teacher.training.steps=7"]
+        write(tmp_path, RAW),
+        ["distillation.alpha=0.25", "seeds=[4, 5]", "teacher.training.steps=7"],
     )
     assert config.distillation.alpha == 0.25
     assert config.seeds == [4, 5]

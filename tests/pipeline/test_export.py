@@ -24,7 +24,8 @@ import tensorflow as tf
 import tensorflow_text
 signature = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
 pairs = json.loads(sys.argv[2])
-answer = signature(query=tf.constant([q for q, _ in pairs]), document=tf.constant([d for _, d in pairs]))
+query, document = (tf.constant([pair[side] for pair in pairs]) for side in (0, 1))
+answer = signature(query=query, document=document)
 assert not [name for name in sys.modules if name.startswith("kdmatch")]
 print("SCORES", json.dumps(answer["score"].numpy().tolist()))
 """

@@ -120,12 +120,17 @@ def test_one_class_and_shared_queries_are_refused(tiny: Path, tmp_path: Path) ->
     from kdmatch.pipeline.run import Console, run
 
     quiet = Console(quiet=True)
-    with pytest.raises(UserError, match=r"only one class.*positive_threshold.*change the threshold"):
+    with pytest.raises(
+        UserError, match=r"only one class.*positive_threshold.*change the threshold"
+    ):
         run(load_config(tiny, ["data.positive_threshold=9"]), tmp_path / "a", quiet, until="data")
     config = load_config(tiny)
     with pytest.raises(UserError, match=r"query_id .* stands in train and in test"):
         run(
-            load_config(tiny, [f"data.test={config.data.train}"]), tmp_path / "b", quiet, until="data"
+            load_config(tiny, [f"data.test={config.data.train}"]),
+            tmp_path / "b",
+            quiet,
+            until="data",
         )
     assert not (tmp_path / "b" / "data" / "done.json").exists()
 
@@ -160,6 +165,9 @@ def test_a_query_with_one_document_trains(tiny: Path, tmp_path: Path) -> None:
     lonely = tmp_path / "train.parquet"
     pq.write_table(table.take(keep), lonely)
     root = run(
-        load_config(tiny, [f"data.train={lonely}"]), tmp_path / "run", Console(quiet=True), "teacher"
+        load_config(tiny, [f"data.train={lonely}"]),
+        tmp_path / "run",
+        Console(quiet=True),
+        "teacher",
     )
     assert (root / "teacher" / "model.weights.h5").is_file()
