@@ -1,6 +1,6 @@
 """Encoders, word vectors, and the ids of every table."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from kdmatch.data.ids import PairIds
 from kdmatch.errors import UserError
 from kdmatch.models.registry import PRESETS
 from kdmatch.models.starts import resolve_pretrained
-from kdmatch.pipeline.config import Config, WordPieceConfig
+from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.data_stage import corpus_texts
 
 _ENCODE_ROWS = 4096
@@ -18,13 +18,21 @@ _ENCODE_ROWS = 4096
 
 def prepare_text(config: Config, data: Path, folder: Path) -> dict[str, int]:
     """Write `wordpiece/`, `words/` with `vectors.npy`, and ids of the splits."""
-    from kdmatch.text.vocabulary import build_vocabulary, count_words, train_word2vec
+    from kdmatch.text.vocabulary import (
+        build_vocabulary,
+        build_wordpiece_vocabulary,
+        count_words,
+        train_word2vec,
+    )
     from kdmatch.text.wordpiece import WordPieceEncoder
     from kdmatch.text.words import WordEncoder
 
     settings = config.text.wordpiece
+    counts = count_words(corpus_texts(config, data))
     wordpiece = WordPieceEncoder(
-        _wordpiece_vocabulary(settings, corpus_texts(config, data)),
+        _read_vocabulary(settings.vocabulary)
+        if settings.vocabulary
+        else build_wordpiece_vocabulary(counts),
         settings.lower_case,
         settings.max_query_tokens,
         settings.max_tokens,
@@ -42,9 +50,7 @@ def prepare_text(config: Config, data: Path, folder: Path) -> dict[str, int]:
             config.seed,
         )
         np.save(folder / "wordpiece" / "vectors.npy", vectors)
-    vocabulary = build_vocabulary(
-        count_words(corpus_texts(config, data)), chosen.vocabulary_size, chosen.min_count
-    )
+    vocabulary = build_vocabulary(counts, chosen.vocabulary_size, chosen.min_count)
     words = WordEncoder(vocabulary, chosen.max_query_words, chosen.max_document_words)
     words.save(folder / "words")
     vectors = train_word2vec(
@@ -90,10 +96,7 @@ def _text_batches(table: Path) -> Iterator[tuple[list[str], list[str]]]:
         yield batch.column("query").to_pylist(), batch.column("document").to_pylist()
 
 
-def _wordpiece_vocabulary(settings: WordPieceConfig, texts: Iterable[str]) -> list[str]:
-    if settings.vocabulary is None:
-        return _train_wordpiece(texts, settings.lower_case)
-    named = settings.vocabulary
+def _read_vocabulary(named: str) -> list[str]:
     if named.startswith("package:") or Path(named).expanduser().is_dir():
         path = resolve_pretrained(named) / "vocab.txt"
     else:
@@ -101,12 +104,3 @@ def _wordpiece_vocabulary(settings: WordPieceConfig, texts: Iterable[str]) -> li
     if not path.is_file():
         raise UserError(f"text.wordpiece.vocabulary: {path}: no such file; give a BERT vocab.txt")
     return path.read_text("utf-8").rstrip("\n").split("\n")
-
-
-def _train_wordpiece(texts: Iterable[str], lower_case: bool, size: int = 8000) -> list[str]:
-    from tokenizers import BertWordPieceTokenizer
-
-    tokenizer = BertWordPieceTokenizer(lowercase=lower_case)
-    tokenizer.train_from_iterator(texts, vocab_size=size, min_frequency=2, show_progress=False)
-    numbered = tokenizer.get_vocab()
-    return sorted(numbered, key=numbered.__getitem__)

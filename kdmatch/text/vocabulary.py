@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
@@ -9,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from kdmatch.text.word2vec import skip_gram
-from kdmatch.text.wordpiece import WordPieceEncoder
+from kdmatch.text.wordpiece import SPECIAL_TOKENS, WordPieceEncoder
 from kdmatch.text.words import PADDING, UNKNOWN, WordEncoder, split_chunks
 
 _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
@@ -64,6 +65,45 @@ def build_vocabulary(counts: Counter[str], size: int, min_count: int = 2) -> lis
     ]
     ordered = sorted(kept, key=lambda c: (-characters[c], c))
     return [PADDING, UNKNOWN, *ordered, *words[: max(0, size - 2 - len(ordered))]]
+
+
+def build_wordpiece_vocabulary(
+    counts: Counter[str], size: int = 8000, min_count: int = 2
+) -> list[str]:
+    """A WordPiece vocabulary of whole words, and of characters to spell the others with.
+
+    The trainer of the `tokenizers` library breaks ties by the order of a hash
+    table, so two runs would not agree; this one is a function of the counts.
+
+    Args:
+        counts: Counter of words, from `count_words`.
+        size: int. Tokens at most, if the characters leave room.
+        min_count: int. Rarer words and characters are left out.
+
+    >>> build_wordpiece_vocabulary(Counter({"led": 3, "d": 1}), size=12)[5:]
+    ['d', 'e', 'l', '##d', '##e', '##l', 'led']
+    """
+    words: Counter[str] = Counter()
+    for word, n in counts.items():
+        words[_without_accents(word)] += n
+    characters: Counter[str] = Counter()
+    for word, n in words.items():
+        for character in word:
+            characters[character] += n
+    kept = sorted(c for c, n in characters.items() if n >= min_count and c != UNKNOWN)
+    alone = [*SPECIAL_TOKENS, *kept, *(f"##{c}" for c in kept)]
+    whole = [
+        word
+        for word, n in sorted(words.items(), key=lambda item: (-item[1], item[0]))
+        # BERT splits at every Chinese character, so a longer Chinese word is never met.
+        if n >= min_count and len(word) > 1 and not _HAN.search(word)
+    ]
+    return [*alone, *whole[: max(0, size - len(alone))]]
+
+
+def _without_accents(word: str) -> str:
+    decomposed = unicodedata.normalize("NFD", word)
+    return "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
 
 
 def train_word2vec(

@@ -15,7 +15,7 @@ import tensorflow_text as tf_text
 from kdmatch.errors import UserError
 from kdmatch.text.clean import clean_utf8
 
-_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 class WordPieceEncoder:
@@ -53,7 +53,7 @@ class WordPieceEncoder:
         max_tokens: int = 64,
     ) -> None:
         self.vocabulary = list(vocabulary)
-        missing = [token for token in _SPECIAL[:4] if token not in self.vocabulary]
+        missing = [token for token in SPECIAL_TOKENS[:4] if token not in self.vocabulary]
         if missing or self.vocabulary[0] != "[PAD]":
             lacks = ", ".join(missing) or "[PAD] as its first line"
             raise UserError(f"the WordPiece vocabulary lacks {lacks}; give a BERT vocab.txt")
