@@ -3,12 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-import tensorflow as tf
-
 from kdmatch.data.batches import TrainingBatches
 
 
-def as_tf_dataset(batches: TrainingBatches) -> tf.data.Dataset:
+def as_tf_dataset(batches: TrainingBatches) -> Any:
     """Endless batches with open widths, made ahead of the step that reads them.
 
     Args:
@@ -18,6 +16,8 @@ def as_tf_dataset(batches: TrainingBatches) -> tf.data.Dataset:
         dataset of `(inputs, targets, weights)`; fit it with
         `steps_per_epoch=len(batches)`.
     """
+    import tensorflow as tf
+
     inputs, targets, weights = batches[0]
     signature = (
         {name: tf.TensorSpec([None, None], ids.dtype) for name, ids in inputs.items()},

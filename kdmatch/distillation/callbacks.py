@@ -50,6 +50,7 @@ class Validation(keras.callbacks.Callback):
         self.best_weights: list[np.ndarray] = []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        sync_state(self.model)
         with averaged_weights(self.model):
             logits = self.score()
             weights = self.model.student.get_weights()
@@ -63,6 +64,12 @@ class Validation(keras.callbacks.Callback):
             self.waited += 1
             if self.waited >= self.patience:
                 self.model.stop_training = True
+
+
+def sync_state(model: keras.Model) -> None:
+    """Bring the model's variables up to date; on JAX they lag behind while `fit` runs."""
+    if keras.backend.backend() == "jax":
+        model.jax_state_sync()
 
 
 @contextlib.contextmanager
@@ -80,7 +87,8 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
     averages = model.optimizer._model_variables_moving_average
     kept = [keras.ops.convert_to_numpy(variable) for variable in variables]
     for variable, average in zip(variables, averages, strict=True):
-        variable.assign(average)
+        # By way of numpy: on JAX the two would share a buffer, which predicting gives away.
+        variable.assign(keras.ops.convert_to_numpy(average))
     try:
         yield
     finally:
@@ -125,6 +133,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.path, self.validation, self.history = path, validation, history
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        sync_state(self.model)
         arrays = {f"model/{i}": v.numpy() for i, v in enumerate(self._variables("model"))}
         arrays |= {f"optimizer/{i}": v.numpy() for i, v in enumerate(self._variables("optimizer"))}
         arrays |= {f"best/{i}": v for i, v in enumerate(self.validation.best_weights)}
