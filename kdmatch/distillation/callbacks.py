@@ -50,7 +50,6 @@ class Validation(keras.callbacks.Callback):
         self.best_weights: list[np.ndarray] = []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        sync_state(self.model)
         with averaged_weights(self.model):
             logits = self.score()
             weights = self.model.student.get_weights()
@@ -64,12 +63,6 @@ class Validation(keras.callbacks.Callback):
             self.waited += 1
             if self.waited >= self.patience:
                 self.model.stop_training = True
-
-
-def sync_state(model: keras.Model) -> None:
-    """Bring the model's variables up to date; on JAX they lag behind while `fit` runs."""
-    if keras.backend.backend() == "jax":
-        model.jax_state_sync()
 
 
 @contextlib.contextmanager
@@ -133,7 +126,6 @@ class Checkpoint(keras.callbacks.Callback):
         self.path, self.validation, self.history = path, validation, history
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        sync_state(self.model)
         arrays = {f"model/{i}": v.numpy() for i, v in enumerate(self._variables("model"))}
         arrays |= {f"optimizer/{i}": v.numpy() for i, v in enumerate(self._variables("optimizer"))}
         arrays |= {f"best/{i}": v for i, v in enumerate(self.validation.best_weights)}

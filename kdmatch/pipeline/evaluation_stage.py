@@ -1,6 +1,6 @@
 """Scores to `metrics.json`: intervals, paired comparisons, latency."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,9 +118,8 @@ def _comparisons(teachers: list[str], students: list[str]) -> list[tuple[str, st
 def _mean_interval(
     intervals: Sequence[dict[str, Any]], value: str = "value"
 ) -> dict[str, float | None]:
-    mean: Callable[[str], float | None] = lambda key: (  # noqa: E731
-        None
-        if any(one[key] is None for one in intervals)
-        else float(np.mean([one[key] for one in intervals]))
-    )
-    return {key: mean(key) for key in (value, "low", "high")}
+    means: dict[str, float | None] = {}
+    for key in (value, "low", "high"):
+        values = [one[key] for one in intervals]
+        means[key] = None if None in values else float(np.mean(values))
+    return means

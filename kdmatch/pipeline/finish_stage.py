@@ -16,7 +16,7 @@ from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.evaluation_stage import evaluate_table, time_export
 from kdmatch.pipeline.run_directory import RunDirectory, write_json
-from kdmatch.pipeline.scoring import best_seed, student_folders
+from kdmatch.pipeline.scoring import best_seed, model_config, student_folders
 from kdmatch.pipeline.training_stage import encoder_kind
 
 
@@ -67,7 +67,7 @@ def export_model(config: Config, root: Path, name: str, base: Path) -> Path:
         raise UserError(
             f"{root}: no model {name!r}; this run has {', '.join(exported_models(config))}"
         )
-    preset = (config.teacher if name == "teacher" else config.students[_key(name)]).preset
+    preset = model_config(config, name).preset
     folder = root / "teacher"
     if name != "teacher":
         student = root / "students" / name
@@ -114,7 +114,3 @@ def _model_folder(config: Config, root: Path, name: str) -> Path | None:
 def _warmup_page(root: Path) -> tuple[str, list[str]]:
     page = next(pq.ParquetFile(root / "data" / "train.parquet").iter_batches(64))
     return page.column("query")[0].as_py(), page.column("document").to_pylist()
-
-
-def _key(name: str) -> Any:
-    return name

@@ -78,14 +78,6 @@ def run(config: Config, root: Path, console: Console | None = None, until: str =
     return root
 
 
-def student_names(config: Config) -> list[str]:
-    """Students of a run and, after each, its control."""
-    names: list[str] = []
-    for name in config.students:
-        names += [name, f"{name}_control"] if config.control else [name]
-    return names
-
-
 def _prepare(work: Run) -> None:
     config, stage = work.config, work.directory.stage
     root = work.root

@@ -3,7 +3,6 @@
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +10,7 @@ import pyarrow.parquet as pq
 
 from kdmatch.data.ids import PairIds
 from kdmatch.data.rows import Rows
-from kdmatch.pipeline.config import Config
+from kdmatch.pipeline.config import Config, ModelConfig
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.teacher_stage import Gbdt, combine_teachers, load_standards, matcher_logits
 from kdmatch.pipeline.text_stage import encode_file, load_ids
@@ -42,7 +41,7 @@ def score_models(
     students = {
         folder.name: [
             matcher_logits(
-                seed, ids[encoder_kind(config.students[_student(folder)].preset)], console
+                seed, ids[encoder_kind(model_config(config, folder.name).preset)], console
             )
             for seed in _seed_folders(config, folder)
         ]
@@ -55,6 +54,15 @@ def student_folders(config: Config, root: Path) -> list[Path]:
     """Folders of the students and, after each, its control's."""
     suffixes = ("", "_control") if config.control else ("",)
     return [root / "students" / f"{name}{end}" for name in config.students for end in suffixes]
+
+
+def model_config(config: Config, name: str) -> ModelConfig:
+    """The config of the teacher, or of a student or its control, by its name in the run."""
+    if name == "teacher":
+        return config.teacher
+    return {str(key): model for key, model in config.students.items()}[
+        name.removesuffix("_control")
+    ]
 
 
 def best_seed(config: Config, folder: Path) -> Path:
@@ -81,7 +89,3 @@ def _teacher_scores(
 
 def _seed_folders(config: Config, folder: Path) -> list[Path]:
     return [folder / f"seed-{seed}" for seed in config.seeds]
-
-
-def _student(folder: Path) -> Any:
-    return folder.name.removesuffix("_control")
