@@ -4,12 +4,11 @@ from typing import Any, ClassVar
 
 import keras
 
-from kdmatch.models.bert import encode_and_score
-from kdmatch.models.matcher import Matcher
+from kdmatch.models.encoder import EncoderMatcher
 
 
 @keras.saving.register_keras_serializable("kdmatch")
-class AlbertMatcher(Matcher):
+class AlbertMatcher(EncoderMatcher):
     """ALBERT over `[CLS] query [SEP] document [SEP]` and the pooled head.
 
     Args:
@@ -23,6 +22,8 @@ class AlbertMatcher(Matcher):
         dropout: float. Rate in the encoder and the head.
         max_sequence_length: int. Longest input, in tokens.
         match_segments: bool. Tell the encoder which tokens both sides share.
+        match_details: bool. Tell it also of stems, runs and rarity; see
+            `DetailedMatchSegments`.
 
     Call args:
         inputs: `{"token_ids", "segment_ids"}`, int32 `(batch, length)`.
@@ -56,47 +57,28 @@ class AlbertMatcher(Matcher):
         dropout: float = 0.1,
         max_sequence_length: int = 512,
         match_segments: bool = True,
+        match_details: bool = False,
         dtype: Any = None,
         **kwargs: Any,
     ) -> None:
         import keras_hub
 
-        # === Layers ===
-        intermediate_dim = intermediate_dim or 4 * hidden_dim
-        encoder = keras_hub.models.AlbertBackbone(
-            vocabulary_size=vocabulary_size,
-            num_layers=num_layers,
-            num_heads=num_heads,
-            hidden_dim=hidden_dim,
-            intermediate_dim=intermediate_dim,
-            embedding_dim=embedding_dim,
-            num_groups=1,
-            num_inner_repetitions=1,
-            dropout=dropout,
-            max_sequence_length=max_sequence_length,
-            num_segments=4 if match_segments else 2,
+        super().__init__(
+            keras_hub.models.AlbertBackbone,
+            {
+                "vocabulary_size": vocabulary_size,
+                "num_layers": num_layers,
+                "num_heads": num_heads,
+                "hidden_dim": hidden_dim,
+                "intermediate_dim": intermediate_dim,
+                "embedding_dim": embedding_dim,
+                "head_dim": head_dim,
+                "dropout": dropout,
+                "max_sequence_length": max_sequence_length,
+                "match_segments": match_segments,
+                "match_details": match_details,
+            },
+            {"num_groups": 1, "num_inner_repetitions": 1},
             dtype=dtype,
-            name="encoder",
+            **kwargs,
         )
-
-        # === Functional model ===
-        inputs, score = encode_and_score(encoder, match_segments, head_dim, dropout)
-        super().__init__(inputs=inputs, outputs=score, **kwargs)
-
-        # === Config ===
-        self.encoder = encoder
-        self._arguments = {
-            "vocabulary_size": vocabulary_size,
-            "num_layers": num_layers,
-            "num_heads": num_heads,
-            "hidden_dim": hidden_dim,
-            "intermediate_dim": intermediate_dim,
-            "embedding_dim": embedding_dim,
-            "head_dim": head_dim,
-            "dropout": dropout,
-            "max_sequence_length": max_sequence_length,
-            "match_segments": match_segments,
-        }
-
-    def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, **self._arguments}

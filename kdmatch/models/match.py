@@ -53,7 +53,8 @@ class SimilarityKernels(layers.Layer):
 
     Call args:
         query, document: float `(batch, words, dimension)`.
-        query_mask, document_mask: bool `(batch, words)`.
+        query_mask: bool or float `(batch, words)`. Weight of each query word in the mean.
+        document_mask: bool `(batch, words)`.
 
     Returns:
         float `(batch, kernels)`.
@@ -81,7 +82,7 @@ class SimilarityKernels(layers.Layer):
         near = near * ops.cast(document_mask, near.dtype)[:, None, :, None]
         counts = ops.log1p(ops.sum(near, axis=2))
         inside = ops.cast(query_mask, near.dtype)[:, :, None]
-        return ops.sum(counts * inside, axis=1) / ops.maximum(ops.sum(inside, axis=1), 1.0)
+        return ops.sum(counts * inside, axis=1) / ops.maximum(ops.sum(inside, axis=1), 1e-6)
 
     def compute_output_spec(self, query: Any, *args: Any, **kwargs: Any) -> Any:
         return keras.KerasTensor((query.shape[0], self.kernels), dtype=self.compute_dtype)

@@ -4,15 +4,19 @@ from typing import Any, ClassVar, Self
 
 import keras
 
+from kdmatch.models.traits import TokenTraits
+
 
 class Matcher(keras.Model):
     """A Functional model from the ids of a pair to its score `(batch,)` in (-1, 1).
 
     Subclasses list their presets in `presets` and their constructor arguments
-    in `get_config`; the name of a matcher in a config is its `kind`.
+    in `get_config`; the name of a matcher in a config is its `kind`. One with
+    `match_details` holds its vocabulary's `traits`, to be set before training.
     """
 
     kind: str
+    traits: TokenTraits | None = None
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
 
     def __init__(self, inputs: Any, outputs: Any, name: str | None = None) -> None:

@@ -9,6 +9,7 @@ from keras import layers, ops
 from kdmatch.models.head import masked_max_pool, masked_mean_pool, score_head
 from kdmatch.models.match import MatchChannels, SimilarityKernels
 from kdmatch.models.matcher import Matcher
+from kdmatch.models.traits import DetailedMatchChannels, TokenTraits
 
 
 @keras.saving.register_keras_serializable("kdmatch")
@@ -26,6 +27,8 @@ class TextCnnMatcher(Matcher):
         widths: sequence of int. Widths of the convolutions, in words.
         kernels: int. Gaussians of `SimilarityKernels`; 0 leaves them out.
         match_channels: bool. Append `MatchChannels` to every word vector.
+        match_details: bool. Append `DetailedMatchChannels` too, and let the
+            kernels' mean weigh words by rarity beside the plain mean.
         head_dim: int. Width of the head's first dense layer.
         dropout: float. Rate on word vectors and in the head.
 
@@ -53,6 +56,7 @@ class TextCnnMatcher(Matcher):
         widths: Sequence[int] = (1, 2, 3),
         kernels: int = 11,
         match_channels: bool = True,
+        match_details: bool = False,
         head_dim: int = 128,
         dropout: float = 0.1,
         dtype: Any = None,
@@ -76,6 +80,7 @@ class TextCnnMatcher(Matcher):
         }
         sides = list(inputs.values())
         masks = [ops.not_equal(ids, 0) for ids in sides]
+        pairs = ((0, 1), (1, 0))
         vectors = [embedding(ids) * _column(mask) for ids, mask in zip(sides, masks, strict=True)]
         # Dropout falls on what the convolutions read, not on what is compared: two copies of a
         # word must stay equal while training.
@@ -86,7 +91,18 @@ class TextCnnMatcher(Matcher):
                 ops.concatenate(
                     [words[a], matched(sides[a], sides[b], vectors[a], vectors[b])], axis=-1
                 )
-                for a, b in ((0, 1), (1, 0))
+                for a, b in pairs
+            ]
+        traits = TokenTraits(vocabulary_size, name="traits") if match_details else None
+        if traits is not None:
+            detailed = DetailedMatchChannels(name="match_details")
+            stems, rarity = zip(*map(traits, sides), strict=True)
+            rarity = [
+                own * ops.cast(mask, own.dtype) for own, mask in zip(rarity, masks, strict=True)
+            ]
+            words = [
+                ops.concatenate([words[a], detailed(stems[a], stems[b], rarity[a])], axis=-1)
+                for a, b in pairs
             ]
         hidden = [
             ops.concatenate([conv(side) for conv in convolutions], axis=-1) * _column(mask)
@@ -95,15 +111,16 @@ class TextCnnMatcher(Matcher):
         pooled = self._compare(hidden, masks, filters, dtype)
         if kernels:
             soft_counts = SimilarityKernels(kernels, name="kernels")
-            pooled += [
-                soft_counts(vectors[0], vectors[1], masks[0], masks[1]),
-                soft_counts(vectors[1], vectors[0], masks[1], masks[0]),
-            ]
+            for weights in (masks, rarity) if traits is not None else (masks,):
+                pooled += [
+                    soft_counts(vectors[a], vectors[b], weights[a], masks[b]) for a, b in pairs
+                ]
         score = score_head(layers.Concatenate(name="pooled")(pooled), head_dim, dropout)
         super().__init__(inputs=inputs, outputs=score, **kwargs)
 
         # === Config ===
         self.word_embedding = embedding
+        self.traits = traits
         self._arguments = {
             "vocabulary_size": vocabulary_size,
             "embedding_dim": embedding_dim,
@@ -111,6 +128,7 @@ class TextCnnMatcher(Matcher):
             "widths": list(widths),
             "kernels": kernels,
             "match_channels": match_channels,
+            "match_details": match_details,
             "head_dim": head_dim,
             "dropout": dropout,
         }

@@ -29,6 +29,7 @@ from kdmatch.models.textcnn import TextCnnMatcher
 from kdmatch.pipeline.config import ModelConfig, TrainingConfig
 from kdmatch.pipeline.text_stage import load_ids
 from kdmatch.teachers.scores import Standard
+from kdmatch.text.traits import rarity, stem_ids
 
 Advance = Callable[[int, str], None]
 
@@ -128,12 +129,16 @@ def train_matcher(
 def start_matcher(model: ModelConfig, text: Path, teacher: Path | None = None) -> Matcher:
     """A matcher of the run's vocabulary with the weights that its config starts from."""
     kind = encoder_kind(model.preset)
-    size = len((text / kind / "vocabulary.txt").read_text("utf-8").split("\n"))
+    vocabulary = (text / kind / "vocabulary.txt").read_text("utf-8").split("\n")
+    size = len(vocabulary)
     arguments = dict(model.arguments)
     if kind == "words":
         vectors = np.load(text / "words" / "vectors.npy")
         arguments.setdefault("embedding_dim", vectors.shape[1])
     matcher = build_matcher(model.preset, vocabulary_size=size, **arguments)
+    ids = load_ids(text / "train", kind)
+    if matcher.traits is not None:
+        matcher.traits.set_tables(stem_ids(vocabulary), rarity(ids, size))
     if model.start == "scratch":
         return matcher
     if model.start == "vectors" and isinstance(matcher, TextCnnMatcher | BertMatcher):
@@ -141,7 +146,7 @@ def start_matcher(model: ModelConfig, text: Path, teacher: Path | None = None) -
     elif model.start == "teacher" and isinstance(matcher, AlbertMatcher) and teacher is not None:
         source = load_matcher(teacher)
         assert isinstance(source, BertMatcher)
-        counts = np.bincount(load_ids(text / "train", kind).values["token_ids"], minlength=size)
+        counts = np.bincount(ids.values["token_ids"], minlength=size)
         start_from_teacher(matcher, source, (model.take_layers or [0])[0], counts)
     elif isinstance(matcher, BertMatcher) and model.start != "teacher":
         start_from_pretrained(matcher, resolve_pretrained(model.start), model.take_layers)

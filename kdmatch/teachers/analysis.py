@@ -1,6 +1,5 @@
 """What a lexical ranker sees of one text: words, their stems or characters, numbers, units."""
 
-import functools
 import html
 import re
 import unicodedata
@@ -8,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import rjieba
-import snowballstemmer
+
+from kdmatch.text.stem import stem
 
 LANGUAGES = ("auto", "en", "zh")
 
@@ -87,15 +87,6 @@ class Analysis:
     units: tuple[str, ...]
     measures: frozenset[tuple[str, str]]
     head: int
-
-
-_english = snowballstemmer.stemmer("english")
-
-
-@functools.lru_cache(maxsize=200_000)
-def stem(word: str) -> str:
-    """English Snowball stem of a lower-case word; numbers and other scripts stay as they are."""
-    return str(_english.stemWord(word)) if word.isascii() and word.isalpha() else word
 
 
 def detect_language(documents: Iterable[str]) -> str:

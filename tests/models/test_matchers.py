@@ -64,9 +64,17 @@ def stack(rows: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 PAIRS = [([5, 6], [6, 7, 8]), ([9], [10, 11, 12, 13, 14, 9]), ([5, 6], []), ([4] * 5, [4])]
 
 
-@pytest.fixture(scope="module", params=list(SMALL))
+@pytest.fixture(
+    scope="module", params=[(kind, details) for details in (False, True) for kind in SMALL]
+)
 def matcher(request):
-    return small(request.param)
+    kind, details = request.param
+    matcher = small(kind, match_details=details)
+    if details:
+        stems = np.arange(VOCABULARY)
+        stems[7] = 6
+        matcher.traits.set_tables(stems, np.linspace(0, 1, VOCABULARY))
+    return matcher
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))

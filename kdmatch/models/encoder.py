@@ -1,0 +1,84 @@
+"""What BERT and ALBERT matchers share: a token encoder under the pooled head."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from kdmatch.models.head import masked_max_pool, masked_mean_pool, score_head
+from kdmatch.models.match import MatchSegments
+from kdmatch.models.matcher import Matcher
+from kdmatch.models.traits import DetailedMatchSegments, TokenTraits
+
+_NOT_THE_BACKBONES = ("head_dim", "match_segments", "match_details")
+
+
+class EncoderMatcher(Matcher):
+    """A transformer over `[CLS] query [SEP] document [SEP]` and the pooled head.
+
+    Args:
+        backbone: KerasHub backbone class.
+        arguments: constructor arguments of the matcher, `dtype` apart.
+        fixed: arguments of the backbone that no matcher varies.
+        dtype: of the encoder.
+    """
+
+    def __init__(
+        self,
+        backbone: Callable[..., keras.Model],
+        arguments: dict[str, Any],
+        fixed: dict[str, Any] | None = None,
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        # === Layers ===
+        arguments["intermediate_dim"] = arguments["intermediate_dim"] or 4 * arguments["hidden_dim"]
+        traits, segments, num_segments = None, None, 2
+        if arguments["match_details"]:
+            traits = TokenTraits(arguments["vocabulary_size"], name="traits")
+            segments = DetailedMatchSegments(name="match_segments")
+            num_segments = segments.num_segments
+        elif arguments["match_segments"]:
+            segments = MatchSegments(name="match_segments")
+            num_segments = 4
+        encoder = backbone(
+            **{k: v for k, v in arguments.items() if k not in _NOT_THE_BACKBONES},
+            **(fixed or {}),
+            num_segments=num_segments,
+            dtype=dtype,
+            name="encoder",
+        )
+        # KerasHub's own pooler is not part of the head, so it must not be trained or decayed.
+        encoder.get_layer("pooled_dense").trainable = False
+
+        # === Functional model ===
+        inputs = {
+            name: keras.Input((None,), dtype="int32", name=name)
+            for name in ("token_ids", "segment_ids")
+        }
+        mask = ops.not_equal(inputs["token_ids"], 0)
+        own = inputs["segment_ids"]
+        if segments is not None:
+            own = segments(*inputs.values(), *(traits(inputs["token_ids"]) if traits else ()))
+        encoded = encoder(
+            {
+                "token_ids": inputs["token_ids"],
+                "segment_ids": own,
+                "padding_mask": ops.cast(mask, "int32"),
+            }
+        )
+        hidden = encoded["sequence_output"] if isinstance(encoded, dict) else encoded
+        pooled = layers.Concatenate(name="pooled")(
+            [hidden[:, 0], masked_max_pool(hidden, mask), masked_mean_pool(hidden, mask)]
+        )
+        score = score_head(pooled, arguments["head_dim"], arguments["dropout"])
+        super().__init__(inputs=inputs, outputs=score, **kwargs)
+
+        # === Config ===
+        self.encoder = encoder
+        self.traits = traits
+        self._arguments = arguments
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, **self._arguments}
