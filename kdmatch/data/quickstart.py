@@ -3,6 +3,7 @@
 Each query asks for one facet (an episode, a song, a recipe) of an invented entity. Text says what
 matches: names and nicknames, synonyms, misspellings and numbers. How wanted a video is (popular,
 fresh, from a good channel) also decides its label, and only the noisy `f_*` columns show that.
+Labels are dear: of the training queries only some have them, the others are log alone.
 """
 
 import math
@@ -17,16 +18,19 @@ import pyarrow.parquet as pq
 from kdmatch.data.quickstart_words import LANGUAGES, Words
 from kdmatch.errors import UserError
 
-_SPLITS = (("train", 0.7), ("valid", 0.15), ("test", 0.15))
+_SPLITS = ("train", "unlabelled", "valid", "test")
+_HELD_OUT = 0.15
 _ENTITIES = 48
+_LABELLED = 0.4
 _README = """# Synthetic data
 
 Made by `kdmatch.data.quickstart.generate` (queries {queries}, seed {seed}, language {language}).
 An invented video search log for trying the project and testing it. Nothing in it is real: no
 number measured on it says anything about any model's quality elsewhere.
 
-`train.parquet`, `valid.parquet` and `test.parquet` share no query. `label` is 0 to 3; 2 and 3 are
-relevant. `f_*` are features of a pair that its text does not show.
+`train.parquet`, `valid.parquet`, `test.parquet` and `unlabelled.parquet` share no query. `label` is
+0 to 3; 2 and 3 are relevant; `unlabelled.parquet` has none. `f_*` are features of a pair that its
+text does not show.
 """
 
 
@@ -55,8 +59,10 @@ def generate(
     """Writes a small search log, the same bytes for the same arguments.
 
     Args:
-        folder: Path. Gets `train.parquet`, `valid.parquet`, `test.parquet` and `README.md`.
-        queries: int. Distinct queries, at least 20; each has 15 to 20 documents.
+        folder: Path. Gets `train.parquet`, `valid.parquet`, `test.parquet`,
+            `unlabelled.parquet` and `README.md`.
+        queries: int. Distinct queries, at least 20; each has 15 to 20 documents. Of the 70 %
+            that are not held out, two fifths have labels.
         seed: int. Of everything.
         language: `"en"` or `"zh"`.
 
@@ -85,15 +91,19 @@ def generate(
     folder.mkdir(parents=True, exist_ok=True)
     order = list(asked)
     random.shuffle(order)
+    held_out = round(queries * _HELD_OUT)
+    log = queries - 2 * held_out
+    ends = [round(log * _LABELLED), log, log + held_out, queries]
     files: dict[str, Path] = {}
-    start, share = 0, 0.0
-    for split, part in _SPLITS:
-        share += part
-        end = round(queries * share)
+    for split, start, end in zip(_SPLITS, [0, *ends], ends, strict=False):
         rows = [row for text in order[start:end] for row in asked[text]]
+        if split == "unlabelled":
+            rows = [{**row, "label": None} for row in rows]
         files[split] = folder / f"{split}.parquet"
-        pq.write_table(pa.Table.from_pylist(rows), files[split])
-        start = end
+        table = pa.Table.from_pylist(rows)
+        label = table.column_names.index("label")
+        table = table.set_column(label, "label", table["label"].cast(pa.float64()))
+        pq.write_table(table, files[split])
     readme = _README.format(queries=queries, seed=seed, language=language)
     (folder / "README.md").write_text(readme, encoding="utf-8")
     return files

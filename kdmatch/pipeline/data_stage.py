@@ -124,22 +124,25 @@ def make_transfer(config: Config, data: Path, folder: Path) -> dict[str, Any]:
             deep_share=config.transfer.deep_share,
         )
         pairs = [(queries[q], documents[d]) for q, d in zip(which, found, strict=True)]
-    if (data / "unlabelled.parquet").exists():
-        more = pq.read_table(data / "unlabelled.parquet", columns=["query", "document"])
-        pairs += zip(*(more.column(name).to_pylist() for name in more.column_names), strict=True)
-    columns = {
-        "query_id": [text_id(q) for q, _ in pairs],
-        "query": [q for q, _ in pairs],
-        "document": [d for _, d in pairs],
-        "label": np.full(len(pairs), None),
-        "weight": np.ones(len(pairs), np.float32),
-    }
-    schema = pa.schema(
-        [(name, pa.string()) for name in ("query_id", "query", "document")]
-        + [(name, pa.float32()) for name in ("label", "weight")]
+    table = pa.table(
+        {
+            "query_id": [text_id(q) for q, _ in pairs],
+            "query": [q for q, _ in pairs],
+            "document": [d for _, d in pairs],
+        },
+        schema=pa.schema([(name, pa.string()) for name in ("query_id", "query", "document")]),
     )
-    pq.write_table(pa.table(columns, schema=schema), folder / "pairs.parquet")
-    return {"rows": len(pairs)}
+    unlabelled = data / "unlabelled.parquet"
+    if unlabelled.exists():
+        known = pq.read_schema(unlabelled).names
+        brought = [name for name in known if name.startswith("f_")]
+        more = pq.read_table(unlabelled, columns=[*table.column_names, *brought])
+        # Neighbours were never shown to anybody: their f_* are missing.
+        table = pa.concat_tables([table, more], promote_options="permissive")
+    table = table.append_column("label", pa.nulls(len(table), pa.float32()))
+    table = table.append_column("weight", pa.array(np.ones(len(table), np.float32)))
+    pq.write_table(table, folder / "pairs.parquet")
+    return {"rows": len(table)}
 
 
 class _Tables:

@@ -12,6 +12,7 @@ from kdmatch.data.quickstart import generate
 from kdmatch.evaluation.table import metric_table
 from kdmatch.pipeline.config import Config, apply_override, parse_config
 from kdmatch.pipeline.console import Console
+from kdmatch.pipeline.data_stage import SPLITS
 from kdmatch.pipeline.run import run
 
 
@@ -19,7 +20,8 @@ def quickstart_config(files: dict[str, Path], overrides: list[str]) -> Config:
     """The packaged config on generated files."""
     text = resources.files("kdmatch.pipeline").joinpath("quickstart.yaml").read_text("utf-8")
     raw: dict[str, Any] = yaml.safe_load(text)
-    raw["data"] |= {split: str(files[split]) for split in ("train", "valid", "test")}
+    raw["data"] |= {split: str(files[split]) for split in SPLITS}
+    raw["data"]["unlabelled"] = [str(files["unlabelled"])]
     for override in overrides:
         apply_override(raw, override)
     return parse_config(raw, "quickstart")

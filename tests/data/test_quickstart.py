@@ -29,20 +29,22 @@ def test_same_seed_same_bytes(tmp_path: Path) -> None:
             generate(tmp_path / name, queries=40, seed=seed, language=language)
             for name, seed in (("a", 1), ("b", 1), ("c", 2))
         )
-        for split in ("train", "valid", "test"):
+        for split in first:
             assert first[split].read_bytes() == second[split].read_bytes()
             assert first[split].read_bytes() != other[split].read_bytes()
         assert "synthetic" in (tmp_path / "a" / "README.md").read_text().lower()
 
 
 def test_shape_of_the_log(log: dict[str, dict[str, list[Any]]]) -> None:
-    queries = [set(log[split]["query"]) for split in ("train", "valid", "test")]
-    assert [len(part) for part in queries] == [210, 45, 45]
+    queries = [set(log[split]["query"]) for split in ("train", "unlabelled", "valid", "test")]
+    assert [len(part) for part in queries] == [84, 126, 45, 45]
     assert len(set.union(*queries)) == 300
     columns = log["train"]
     assert {"query_id", "query", "doc_id", "document", "label"} < columns.keys()
     assert set(columns["label"]) == {0.0, 1.0, 2.0, 3.0}
-    assert 15 <= len(columns["query"]) / 210 <= 20
+    assert set(log["unlabelled"]["label"]) == {None}
+    assert log["unlabelled"].keys() == columns.keys()
+    assert 15 <= len(columns["query"]) / 84 <= 20
     pairs = list(zip(columns["query"], columns["doc_id"], strict=True))
     assert len(set(pairs)) == len(pairs)
 
@@ -53,7 +55,7 @@ def test_clicks_tell_what_text_does_not(log: dict[str, dict[str, list[Any]]]) ->
     brought = [name for name in log["train"] if name.startswith("f_")]
     text = {s: features.transform(rows["query"], rows["document"]) for s, rows in log.items()}
     full = {s: np.column_stack([text[s], *(log[s][n] for n in brought)]) for s in log}
-    label = {split: np.array(rows["label"]) for split, rows in log.items()}
+    label = {split: np.array(rows["label"], float) for split, rows in log.items()}
 
     def auc(table: dict[str, np.ndarray], names: list[str]) -> float:
         params = {"num_rounds": 150, "learning_rate": 0.08}

@@ -21,10 +21,8 @@ def tiny_config(folder: Path) -> dict[str, Any]:
     return {
         "name": "tiny",
         "seeds": [0, 1],
-        "data": {
-            name: str(path) for name, path in files.items() if name in ("train", "valid", "test")
-        }
-        | {"positive_threshold": 2},
+        "data": {name: str(files[name]) for name in ("train", "valid", "test")}
+        | {"unlabelled": [str(files["unlabelled"])], "positive_threshold": 2},
         "text": {
             "language": "en",
             "wordpiece": {"max_query_tokens": 12, "max_tokens": 32},
@@ -34,7 +32,12 @@ def tiny_config(folder: Path) -> dict[str, Any]:
         "transfer": {"per_query": 3},
         "teacher": {"preset": "bert_2l_64", "training": training(20)},
         "students": {
-            "albert": {"preset": "albert_1l_64", "start": "teacher", "training": training(20)},
+            "albert": {
+                "preset": "albert_1l_64",
+                "start": "teacher",
+                "arguments": {"match_details": True},
+                "training": training(20),
+            },
             "textcnn": {
                 "preset": "textcnn_64",
                 "start": "vectors",
@@ -44,7 +47,7 @@ def tiny_config(folder: Path) -> dict[str, Any]:
             "cnn_attention": {
                 "preset": "cnn_attention_64",
                 "start": "vectors",
-                "arguments": {"filters": 16},
+                "arguments": {"filters": 16, "match_details": True},
                 "training": training(20),
             },
         },

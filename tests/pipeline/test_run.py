@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from kdmatch.errors import UserError
@@ -40,6 +42,29 @@ def test_a_run_leaves_the_whole_record(finished_run: Path) -> None:
         assert (finished_run / "export" / name / "1" / "saved_model.pb").is_file()
     history = (finished_run / "students" / "albert" / "seed-1" / "history.csv").read_text("utf-8")
     assert [line.split(",")[0] for line in history.splitlines()] == ["step", "10", "20"]
+
+
+def test_the_log_without_labels_keeps_its_clicks(finished_run: Path) -> None:
+    pairs = pq.read_table(finished_run / "transfer" / "pairs.parquet")
+    log = pq.read_table(finished_run / "data" / "unlabelled.parquet")
+    assert pairs.num_rows > log.num_rows > 0
+    shown = pairs.slice(pairs.num_rows - log.num_rows)
+    assert shown["f_click_rate"].to_pylist() == log["f_click_rate"].to_pylist()
+    neighbours = pairs.slice(0, pairs.num_rows - log.num_rows)
+    assert neighbours["f_click_rate"].null_count == neighbours.num_rows
+    assert pairs["label"].null_count == pairs.num_rows
+
+
+def test_a_student_knows_its_vocabulary(finished_run: Path) -> None:
+    from kdmatch.models.registry import load_matcher
+
+    student = load_matcher(finished_run / "students" / "albert" / "seed-0")
+    vocabulary = (finished_run / "text" / "wordpiece" / "vocabulary.txt").read_text("utf-8")
+    ids = np.arange(len(vocabulary.split("\n")))[None]
+    stems, rarity = (np.asarray(table)[0] for table in student.traits(ids))
+    assert stems[:5].tolist() == [0] * 5
+    assert (stems != ids[0]).any()
+    assert len(np.unique(rarity)) > 10
 
 
 def test_the_mean_of_the_seeds_is_reported(finished_run: Path) -> None:
