@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -13,6 +12,7 @@ from kdmatch.data.ids import PairIds
 from kdmatch.distillation.callbacks import Checkpoint, History, Progress, Validation
 from kdmatch.distillation.distiller import Distiller
 from kdmatch.models.matcher import with_logits
+from kdmatch.models.optimizer import adamw
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,15 @@ def fit_distiller(
     steps = max(1, schedule.steps // epochs)
     # XLA would compile anew for every width of a batch, and cannot use the CPU's bfloat16.
     jit = "auto" if keras.backend.backend() != "tensorflow" else False
-    distiller.compile(optimizer=_optimizer(schedule, epochs * steps), jit_compile=jit)
+    optimizer = adamw(
+        epochs * steps,
+        schedule.learning_rate,
+        schedule.warmup,
+        schedule.weight_decay,
+        schedule.clip_norm,
+        schedule.average,
+    )
+    distiller.compile(optimizer=optimizer, jit_compile=jit)
     scorer = with_logits(distiller.student)
     validation = Validation(
         lambda: predict_logits(scorer, valid_ids), valid_metric, schedule.patience
@@ -150,23 +158,3 @@ def predict_logits(
         if advance is not None:
             advance(min(start, len(order)), "")
     return logits
-
-
-def _optimizer(schedule: Schedule, steps: int) -> keras.optimizers.Optimizer:
-    warmup = max(1, round(schedule.warmup * steps))
-    rate = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0,
-        decay_steps=max(1, steps - warmup),
-        warmup_target=schedule.learning_rate,
-        warmup_steps=warmup,
-    )
-    optimizer: Any = keras.optimizers.AdamW(
-        rate,
-        weight_decay=schedule.weight_decay,
-        global_clipnorm=schedule.clip_norm,
-        beta_2=0.98,
-        use_ema=schedule.average > 0,
-        ema_momentum=schedule.average,
-    )
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "norm"])
-    return optimizer
