@@ -109,8 +109,8 @@ class MaskedBatches(keras.utils.PyDataset):
         which, offset = divmod(window * length, len(self._ids))
         shuffled = np.random.default_rng([self._seed, which]).permutation(len(self._ids))
         rows = np.resize(np.roll(shuffled, -offset), _WINDOW * self._size)
-        rows = rows[np.argsort(self._ids.sizes[rows], kind="stable")].reshape(_WINDOW, -1)
-        return rows[np.random.default_rng([self._seed, 2, window]).permutation(_WINDOW)[slot]]
+        batches = rows[np.argsort(self._ids.sizes[rows], kind="stable")].reshape(_WINDOW, -1)
+        return batches[np.random.default_rng([self._seed, 2, window]).permutation(_WINDOW)[slot]]
 
 
 def pretrain(

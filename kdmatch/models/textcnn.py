@@ -96,7 +96,7 @@ class TextCnnMatcher(Matcher):
         traits = TokenTraits(vocabulary_size, name="traits") if match_details else None
         if traits is not None:
             detailed = DetailedMatchChannels(name="match_details")
-            stems, rarity = zip(*map(traits, sides), strict=True)
+            stems, rarity = map(list, zip(*map(traits, sides), strict=True))
             rarity = [
                 own * ops.cast(mask, own.dtype) for own, mask in zip(rarity, masks, strict=True)
             ]
