@@ -74,7 +74,7 @@ def run(
 
     Example: [cyan]kdmatch run configs/homedepot.yaml --out runs/homedepot --set seeds=[0][/cyan]
     """
-    from kdmatch.pipeline.config import load_config
+    from kdmatch.pipeline.config_loader import load_config
 
     settings = load_config(config, set_)
     _load_backend()
@@ -234,7 +234,7 @@ def _load_backend() -> None:
 
 
 def _run_config(run: Path) -> "Config":
-    from kdmatch.pipeline.config import load_config
+    from kdmatch.pipeline.config_loader import load_config
     from kdmatch.pipeline.run_directory import require_run
 
     return load_config(require_run(run) / "config.yaml")

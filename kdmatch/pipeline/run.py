@@ -9,7 +9,8 @@ from typing import Any
 import keras
 
 from kdmatch.data.rows import Rows
-from kdmatch.pipeline.config import Config, ModelConfig, dump_config
+from kdmatch.pipeline.config import Config, ModelConfig
+from kdmatch.pipeline.config_loader import dump_config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.data_stage import make_transfer, prepare_tables, source_hashes
 from kdmatch.pipeline.run_directory import RunDirectory
