@@ -55,6 +55,22 @@ class PairIds:
             inputs[name] = np.where(inside, padded, 0).astype(np.int32)
         return inputs
 
+    def take(self, rows: np.ndarray) -> "PairIds":
+        """The pairs `rows`, int `(k,)`, in that order.
+
+        >>> ids = PairIds({"query_ids": np.array([5, 6, 7], "int32")},
+        ...               {"query_ids": np.array([1, 2], "int32")})
+        >>> ids.take(np.array([1])).values["query_ids"].tolist()
+        [6, 7]
+        """
+        values, lengths = {}, {}
+        for name, flat in self.values.items():
+            size = lengths[name] = self.lengths[name][rows]
+            ends = np.cumsum(size, dtype=np.int64)
+            offset = np.arange(int(size.sum())) - np.repeat(ends - size, size)
+            values[name] = flat[np.repeat(self._starts[name][rows], size) + offset]
+        return PairIds(values, lengths)
+
     def save(self, path: Path) -> None:
         """Write one uncompressed `.npz`, complete or not at all."""
         arrays = {f"values/{k}": v for k, v in self.values.items()}

@@ -108,6 +108,7 @@ def fit_distiller(
             schedule.rows_per_query,
             seed,
             first_epoch=first,
+            unlabelled_by_query=distiller.soft_by_query,
         )
         distiller.fit(
             batches.for_fit(),
