@@ -29,6 +29,10 @@ JsonOption = Annotated[
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Override a config key: a.b=value.", metavar="KEY")
 ]
+IncludeOption = Annotated[
+    list[Path] | None,
+    typer.Option(help="A file of config keys, such as a search's best_hyperparameters.yaml."),
+]
 RunArgument = Annotated[Path, typer.Argument(help="A run directory.", metavar="RUN")]
 
 
@@ -67,6 +71,7 @@ def run(
     config: Annotated[Path, typer.Argument(help="YAML file; see configs/.")],
     out: Annotated[Path, typer.Option(help="The run directory.")],
     set_: SetOption = None,
+    include: IncludeOption = None,
     until: Annotated[str, typer.Option(help="Stop after this stage, for example teacher.")] = "",
     json_file: JsonOption = None,
 ) -> None:
@@ -76,7 +81,7 @@ def run(
     """
     from kdmatch.pipeline.config_loader import load_config
 
-    settings = load_config(config, set_)
+    settings = load_config(config, set_, include)
     _load_backend()
     from kdmatch.pipeline.console import Console
     from kdmatch.pipeline.run import run as run_stages

@@ -1,17 +1,14 @@
 """The config of a run: every field with its default and what it does."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from kdmatch.data.schema import OnBadRow
-from kdmatch.distillation.options import HardLoss, Scaling
-
-
-class Section(BaseModel):
-    """A part of the config; a key that it does not know is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from kdmatch.distillation.options import HardLoss, Scaling, SoftLoss
+from kdmatch.pipeline.search_config import SearchConfig
+from kdmatch.pipeline.section import AddedLater, Section
+from kdmatch.searchable import Searchable
 
 
 class DataConfig(Section):
@@ -32,9 +29,9 @@ class DataConfig(Section):
     valid: str | None = None
     test: str | None = None
     split: tuple[float, float] = (0.1, 0.1)
-    columns: dict[str, str] = {}
-    unlabelled: list[str] = []
-    corpus: list[str] = []
+    columns: dict[str, str] = Field(default={})
+    unlabelled: list[str] = Field(default=[])
+    corpus: list[str] = Field(default=[])
     positive_threshold: float = 0.5
     on_bad_row: OnBadRow = "error"
 
@@ -98,11 +95,11 @@ class TrainingConfig(Section):
         precision: "bfloat16" multiplies matrices in bfloat16 where that is faster.
     """
 
-    hard: HardLoss = "both"
+    hard: Annotated[HardLoss, Searchable(choices=get_args(HardLoss))] = "both"
     steps: int = Field(default=2000, ge=1)
     batch_size: int = Field(default=64, ge=2)
-    learning_rate: float = Field(default=3e-4, gt=0)
-    warmup: float = Field(default=0.1, ge=0, lt=1)
+    learning_rate: Annotated[float, Searchable(1e-4, 4e-3, "log")] = Field(default=3e-4, gt=0)
+    warmup: Annotated[float, Searchable(0.0, 0.3)] = Field(default=0.1, ge=0, lt=1)
     weight_decay: float = Field(default=0.01, ge=0)
     clip_norm: float = Field(default=1.0, gt=0)
     average: float = Field(default=0.0, ge=0, lt=1)
@@ -126,10 +123,45 @@ class ModelConfig(Section):
     """
 
     preset: str
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = Field(default={})
     start: str = "scratch"
     take_layers: list[int] | None = None
     training: TrainingConfig = TrainingConfig()
+
+
+class DistillationConfig(Section):
+    """Weights of the losses; see `kdmatch.Distiller`.
+
+    Attributes:
+        alpha, beta, gamma: of the soft, the hard and the relevance loss.
+        margin: threshold of the hinge.
+        scaling: "exp" or "none".
+        soft: "mse" of the logits, or over rows of one query "margin_mse",
+            "ranknet", "listwise".
+        temperature: of "ranknet" and "listwise".
+    """
+
+    alpha: Annotated[float, Searchable(0.05, 4.0, "log")] = Field(default=1.0, ge=0)
+    beta: Annotated[float, Searchable(0.05, 4.0, "log")] = Field(default=0.5, ge=0)
+    gamma: Annotated[float, Searchable(0.05, 4.0, "log")] = Field(default=1.0, ge=0)
+    margin: float = Field(default=0.7, gt=0)
+    scaling: Annotated[Scaling, Searchable(choices=get_args(Scaling))] = "exp"
+    soft: Annotated[SoftLoss, Searchable(choices=get_args(SoftLoss)), AddedLater()] = "mse"
+    temperature: Annotated[
+        float,
+        Searchable(0.5, 4.0, "log", when=("soft", ("ranknet", "listwise"))),
+        AddedLater(),
+    ] = Field(default=1.0, gt=0)
+
+
+class StudentConfig(ModelConfig):
+    """A student: a matcher, and what is peculiar to its distillation.
+
+    Attributes:
+        distillation: keys that differ from the run's `distillation`.
+    """
+
+    distillation: Annotated[DistillationConfig | None, AddedLater()] = None
 
 
 class GbdtConfig(Section):
@@ -144,7 +176,7 @@ class GbdtConfig(Section):
 
     objective: Literal["regression", "lambdarank", "both"] = "both"
     folds: int = Field(default=5, ge=2)
-    params: dict[str, Any] = {}
+    params: dict[str, Any] = Field(default={})
     dimension: int = Field(default=100, ge=0)
 
 
@@ -160,16 +192,6 @@ class TransferConfig(Section):
     per_query: int = Field(default=16, ge=0)
     share: float = Field(default=0.6, ge=0, lt=1)
     deep_share: float = Field(default=0.25, ge=0, le=1)
-
-
-class DistillationConfig(Section):
-    """Weights of the losses; see `kdmatch.Distiller`."""
-
-    alpha: float = Field(default=1.0, ge=0)
-    beta: float = Field(default=0.5, ge=0)
-    gamma: float = Field(default=1.0, ge=0)
-    margin: float = Field(default=0.7, gt=0)
-    scaling: Scaling = "exp"
 
 
 class EvaluationConfig(Section):
@@ -205,12 +227,31 @@ class Config(Section):
     transfer: TransferConfig = TransferConfig()
     teacher: ModelConfig
     original: ModelConfig | None = None
-    students: dict[Literal["albert", "textcnn", "cnn_attention"], ModelConfig]
+    students: dict[Literal["albert", "textcnn", "cnn_attention"], StudentConfig]
     distillation: DistillationConfig = DistillationConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    search: SearchConfig = SearchConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _students_share_the_distillation(cls, raw: Any) -> Any:
+        """What a student's own `distillation` does not name comes from the run's."""
+        if not isinstance(raw, dict) or not isinstance(raw.get("students"), dict):
+            return raw
+        common = raw.get("distillation")
+        students = dict(raw["students"])
+        for name, student in students.items():
+            own = student.get("distillation") if isinstance(student, dict) else None
+            if isinstance(own, dict) and isinstance(common, dict):
+                students[name] = {**student, "distillation": {**common, **own}}
+        return {**raw, "students": students}
 
     @model_validator(mode="after")
     def _word_vectors_fit(self) -> "Config":
         if not self.students:
             raise ValueError("students is empty; name at least one of albert, textcnn")
         return self
+
+    def distillation_of(self, student: str) -> DistillationConfig:
+        """The losses that a student learns from."""
+        return self.students[student].distillation or self.distillation

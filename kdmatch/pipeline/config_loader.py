@@ -13,16 +13,35 @@ from kdmatch.errors import UserError
 from kdmatch.pipeline.config import Config
 
 
-def load_config(path: Path, overrides: list[str] | None = None) -> Config:
-    """Read a YAML config, with `a.b=c` overrides.
+def load_config(
+    path: Path, overrides: list[str] | None = None, include: list[Path] | None = None
+) -> Config:
+    """Read a YAML config, with other files' keys and `a.b=c` overrides.
 
-    `${NAME}` in a string is replaced by the environment variable; KDMATCH_DATA
-    falls back to `../shared/data` beside the project where that exists.
+    The files in the config's own `include` (a path or a list, relative to the
+    config), then those in `include`, then the overrides go before the
+    config's keys: a later one before an earlier. `${NAME}` in a string is
+    replaced by the environment variable; KDMATCH_DATA falls back to
+    `../shared/data` beside the project where that exists.
 
     Raises:
         UserError: if the file is missing or not YAML, or a key or value is
             wrong; a misspelled key is answered with the nearest one.
     """
+    raw = _read(path)
+    own = raw.pop("include", None) or []
+    if not isinstance(own, str | list) or not all(isinstance(name, str) for name in own):
+        raise UserError(f"{path}: include is a path or a list of paths (found {own!r})")
+    named = [own] if isinstance(own, str) else own
+    included = [path.parent / os.path.expandvars(name) for name in named]
+    for file in [*included, *(include or [])]:
+        _merge(raw, _read(file))
+    for override in overrides or []:
+        apply_override(raw, override)
+    return parse_config(raw, str(path))
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         raw = yaml.safe_load(path.read_text("utf-8"))
     except FileNotFoundError as error:
@@ -32,9 +51,16 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
         raise UserError(f"{path}: not valid YAML: {line}") from error
     if not isinstance(raw, dict):
         raise UserError(f"{path}: a config is a mapping of keys; see configs/ for examples")
-    for override in overrides or []:
-        apply_override(raw, override)
-    return parse_config(raw, str(path))
+    return raw
+
+
+def _merge(raw: dict[str, Any], over: dict[str, Any]) -> None:
+    """Put the keys of `over` into `raw`, section by section."""
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(raw.get(key), dict):
+            _merge(raw[key], value)
+        else:
+            raw[key] = value
 
 
 def parse_config(raw: dict[str, Any], origin: str) -> Config:

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pyarrow as pa
 
 from kdmatch.data.batches import ScoredPairs
 from kdmatch.data.ids import PairIds
@@ -57,17 +58,27 @@ def training_pairs(
 
 
 def with_transfer(
-    pairs: ScoredPairs, ids: PairIds, scores: Mapping[str, np.ndarray]
+    pairs: ScoredPairs, ids: PairIds, scores: Mapping[str, np.ndarray], group: np.ndarray
 ) -> ScoredPairs:
     """Labelled pairs and, after them, unlabelled ones with the teachers' scores."""
     count = len(ids)
     return ScoredPairs(
         PairIds.concatenate([pairs.ids, ids]),
         np.concatenate([pairs.label, np.full(count, np.nan, np.float32)]),
-        np.concatenate([pairs.group, np.full(count, -1, np.int32)]),
+        np.concatenate([pairs.group, group]),
         np.concatenate([pairs.weight, np.ones(count, np.float32)]),
         {name: np.concatenate([pairs.scores[name], scores[name]]) for name in pairs.scores},
     )
+
+
+def transfer_groups(rows: Rows, queries: pa.ChunkedArray) -> np.ndarray:
+    """Query of each transfer row, numbered as in `rows`, new queries after them, int32 `(n,)`."""
+    number = dict(zip(rows.query.to_pylist(), rows.group.tolist(), strict=True))
+    after = int(rows.group.max()) + 1
+    names = queries.unique().to_pylist()
+    new = {name: after + i for i, name in enumerate(n for n in names if n not in number)}
+    number |= new
+    return np.array([number[name] for name in queries.to_pylist()], np.int32)
 
 
 def train_matcher(
@@ -112,7 +123,7 @@ def train_matcher(
         best = fit_distiller(
             distiller,
             pairs,
-            _schedule(model.training, unlabelled_share),
+            schedule_of(model.training, unlabelled_share),
             ids,
             lambda logits: auc(positive, logits[known]),
             folder,
@@ -170,6 +181,7 @@ def matmul_precision(precision: str) -> Iterator[None]:
         tf.config.optimizer.set_experimental_options({option: False})
 
 
-def _schedule(training: TrainingConfig, unlabelled_share: float) -> Schedule:
+def schedule_of(training: TrainingConfig, unlabelled_share: float) -> Schedule:
+    """The schedule that a config's training section describes."""
     fields = training.model_dump(exclude={"hard", "precision"})
     return Schedule(**fields, unlabelled_share=unlabelled_share)
