@@ -254,4 +254,5 @@ class Config(Section):
 
     def distillation_of(self, student: str) -> DistillationConfig:
         """The losses that a student learns from."""
-        return self.students[student].distillation or self.distillation
+        named = {str(name): found for name, found in self.students.items()}
+        return named[student].distillation or self.distillation

@@ -54,6 +54,7 @@ class SearchConfig(Section):
         steps: updates of a trial at its longest; null for the student's own
             steps times the square root of `sample`.
         epochs: validations of a trial, spread evenly over its steps.
+        seed: of the sample, the tuner and the trials' weights.
         stop_after: epochs from which a trial below the median of the others
             at the same epoch stops; 0 lets all go on. Hyperband stops by itself.
         space: path below the student (`distillation.alpha`,
@@ -68,6 +69,7 @@ class SearchConfig(Section):
     hours: float | None = Field(default=None, gt=0)
     steps: int | None = Field(default=None, ge=1)
     epochs: int = Field(default=9, ge=1)
+    seed: int = 0
     stop_after: int = Field(default=3, ge=0)
     space: dict[str, SearchRange | None] = Field(default={})
 

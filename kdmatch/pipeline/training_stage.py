@@ -1,7 +1,7 @@
 """Build a matcher from its config, start it, train it, save it."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from kdmatch.data.rows import Rows
 from kdmatch.distillation.distiller import Distiller
 from kdmatch.distillation.training import Schedule, fit_distiller
 from kdmatch.errors import UserError
-from kdmatch.evaluation.metrics import auc
+from kdmatch.evaluation.objective import validation_metric
 from kdmatch.models.albert import AlbertMatcher
 from kdmatch.models.bert import BertMatcher
 from kdmatch.models.matcher import Matcher
@@ -32,6 +32,7 @@ from kdmatch.pipeline.text_stage import load_ids
 from kdmatch.teachers.scores import Standard
 
 Advance = Callable[[int, str], None]
+Start = Callable[[ModelConfig, Path, Path | None], Matcher]
 
 
 def encoder_kind(preset: str) -> str:
@@ -94,6 +95,11 @@ def train_matcher(
     seed: int = 0,
     teacher: Path | None = None,
     advance: Advance | None = None,
+    objective: str = "auc",
+    extra: Sequence[keras.callbacks.Callback] = (),
+    start: Start | None = None,
+    checkpoints: bool = True,
+    keep: bool = True,
 ) -> float:
     """Train one matcher into `folder`.
 
@@ -109,30 +115,38 @@ def train_matcher(
         seed: int. Of initial weights, dropout and the order of rows.
         teacher: Path of the teacher's model, for `start: teacher`.
         advance: callable of (steps done, message).
+        objective: str. Validation metric by which the best weights are kept.
+        extra: callbacks that follow those of the training.
+        start: callable in the place of `start_matcher`.
+        checkpoints: bool. Write a checkpoint after each epoch.
+        keep: bool. Leave the model in the folder, and logs for TensorBoard.
 
     Returns:
-        best validation AUC.
+        best value of the objective.
     """
     keras.utils.set_random_seed(seed)
-    matcher = start_matcher(model, text, teacher)
+    matcher = (start or start_matcher)(model, text, teacher)
     distiller = Distiller(matcher, hard=model.training.hard, **weights)
     ids = load_ids(text / "valid", encoder_kind(model.preset))
-    known = ~np.isnan(valid.label)
-    positive = (valid.label[known] >= threshold).astype(np.float32)
+    logs = keep and keras.backend.backend() == "tensorflow"
     with matmul_precision(model.training.precision):
         best = fit_distiller(
             distiller,
             pairs,
             schedule_of(model.training, unlabelled_share),
             ids,
-            lambda logits: auc(positive, logits[known]),
+            validation_metric(objective, valid.label, valid.group, threshold),
             folder,
             seed,
             advance,
-            folder / "tensorboard" if keras.backend.backend() == "tensorflow" else None,
+            folder / "tensorboard" if logs else None,
+            objective,
+            extra,
+            checkpoints,
         )
-    save_matcher(matcher, folder)
-    (folder / "checkpoint.npz").unlink(missing_ok=True)
+    if keep:
+        save_matcher(matcher, folder)
+        (folder / "checkpoint.npz").unlink(missing_ok=True)
     return best
 
 
