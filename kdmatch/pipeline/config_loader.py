@@ -35,7 +35,7 @@ def load_config(
     named = [own] if isinstance(own, str) else own
     included = [path.parent / os.path.expandvars(name) for name in named]
     for file in [*included, *(include or [])]:
-        _merge(raw, _read(file))
+        merge(raw, _read(file))
     for override in overrides or []:
         apply_override(raw, override)
     return parse_config(raw, str(path))
@@ -54,11 +54,11 @@ def _read(path: Path) -> dict[str, Any]:
     return raw
 
 
-def _merge(raw: dict[str, Any], over: dict[str, Any]) -> None:
+def merge(raw: dict[str, Any], over: dict[str, Any]) -> None:
     """Put the keys of `over` into `raw`, section by section."""
     for key, value in over.items():
         if isinstance(value, dict) and isinstance(raw.get(key), dict):
-            _merge(raw[key], value)
+            merge(raw[key], value)
         else:
             raw[key] = value
 

@@ -95,6 +95,12 @@ def require_run(root: Path) -> Path:
     return root
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote."""
+    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return found
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON, complete or not at all."""
     partial = path.with_name(path.name + ".partial")
@@ -117,13 +123,13 @@ def file_hash(path: Path) -> str:
 
 def _key(value: Any) -> str:
     def plain(item: Any) -> Any:
-        return _section(item) if isinstance(item, BaseModel) else str(item)
+        return section_fields(item) if isinstance(item, BaseModel) else str(item)
 
     text = json.dumps([__version__, value], sort_keys=True, default=plain)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _section(section: BaseModel) -> dict[str, Any]:
+def section_fields(section: BaseModel) -> dict[str, Any]:
     """Fields of a config section, without those that were added later and hold their default."""
     fields = type(section).model_fields
     return {
