@@ -128,7 +128,8 @@ def search(
     Leaves search/STUDENT/best_hyperparameters.yaml, which `kdmatch run` takes with --include;
     called again, it goes on where it was.
 
-    Example: [cyan]kdmatch search configs/qbqtc.yaml --out runs/qbqtc --student albert --trials 60 --verify-top 5[/cyan]
+    Example: [cyan]kdmatch search configs/qbqtc.yaml --out runs/qbqtc --student albert
+    --trials 60 --verify-top 5[/cyan]
     """
     from kdmatch.pipeline.config_loader import load_config
 

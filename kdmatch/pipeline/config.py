@@ -254,5 +254,8 @@ class Config(Section):
 
     def distillation_of(self, student: str) -> DistillationConfig:
         """The losses that a student learns from."""
-        named = {str(name): found for name, found in self.students.items()}
-        return named[student].distillation or self.distillation
+        return self.student(student).distillation or self.distillation
+
+    def student(self, name: str) -> StudentConfig:
+        """The section of a student."""
+        return {str(known): found for known, found in self.students.items()}[name]

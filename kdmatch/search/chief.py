@@ -142,7 +142,7 @@ def _server(oracle: SafeOracle, address: tuple[str, int]) -> Iterator[tuple[_Ser
             probe.bind((host.strip("[]"), port))
         except OSError as error:
             raise UserError(
-                f"--listen {host}:{port}: {error.strerror}; choose another port, or 0 for a free one"
+                f"--listen {host}:{port}: {error.strerror}; choose another port, or 0"
             ) from error
     servicer = _Servicer(oracle)
     # One thread, as KerasTuner's own; and no sharing of a port with another chief.

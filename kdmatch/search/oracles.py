@@ -117,7 +117,8 @@ class SafeOracle(keras_tuner.Oracle):
                     self._retry_queue.append(name)
             elif name in self._retry_queue and trial.status != TrialStatus.INVALID:
                 self._retry_queue.remove(name)
-                self.end_order.append(name)
+                if name not in self.end_order:
+                    self.end_order.append(name)
 
 
 class BayesianSearch(SafeOracle, BayesianOptimizationOracle):

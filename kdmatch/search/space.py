@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras_tuner
+import numpy as np
 
 from kdmatch.errors import UserError
 from kdmatch.models.registry import PRESETS
@@ -57,7 +58,7 @@ class Parameter:
     def value(self, label: Any) -> Any:
         """What the config holds for a value of KerasTuner's."""
         if not self.range.choices:
-            return label
+            return label.item() if isinstance(label, np.generic) else label
         found = self.range.choices[self.labels.index(label)]
         return list(found) if isinstance(found, tuple) else found
 
@@ -71,7 +72,7 @@ def space_of(config: Config, student: str) -> list[Parameter]:
     """
     own = current_values(config, student)
     known = {name for other in config.students for name in current_values(config, other)}
-    ranges = declared_ranges(_student(config, student))
+    ranges = declared_ranges(config.student(student))
     for name, given in config.search.space.items():
         if name in _OF_THE_TRIAL:
             raise UserError(f"search.space: {name} is not searched; set {_OF_THE_TRIAL[name]}")
@@ -107,7 +108,7 @@ def declared_ranges(model: StudentConfig) -> dict[str, Searchable]:
 
 def current_values(config: Config, student: str) -> dict[str, Any]:
     """Path to value of all that a search could vary of a student."""
-    model = _student(config, student)
+    model = config.student(student)
     encoder_kind(model.preset)
     matcher = PRESETS[model.preset]
     arguments = {
@@ -165,10 +166,6 @@ def with_overrides(config: Config, student: str, keys: Mapping[str, Any]) -> Con
     raw = config.model_dump(mode="json")
     merge(raw, {"students": {student: dict(keys)}})
     return parse_config(raw, "search")
-
-
-def _student(config: Config, student: str) -> StudentConfig:
-    return {str(name): model for name, model in config.students.items()}[student]
 
 
 def _parent(parameter: Parameter, space: Sequence[Parameter]) -> Parameter | None:

@@ -50,7 +50,7 @@ class Study:
                 f"{root}: the teachers' scores are missing; call `kdmatch run CONFIG --out {root} "
                 "--until scores` first"
             )
-        model = {str(name): found for name, found in config.students.items()}[student]
+        model = config.student(student)
         search = config.search.model_dump(mode="json", exclude={*_BUDGET})
         parameters = {
             parameter.name: {

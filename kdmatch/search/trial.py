@@ -61,8 +61,7 @@ class TrialTrainer:
 
     def __post_init__(self) -> None:
         search = self.config.search
-        preset = {str(name): model for name, model in self.config.students.items()}
-        kind = encoder_kind(preset[self.student].preset)
+        kind = encoder_kind(self.config.student(self.student).preset)
         self.pairs, self.queries = sample_pairs(self.root, kind, search.sample, search.seed)
         self.valid = Rows.load(self.root / "data" / "valid.parquet")
         threshold = self.config.data.positive_threshold
@@ -105,7 +104,7 @@ class TrialTrainer:
         gc.collect()
         search = self.config.search
         config = with_overrides(self.config, self.student, overrides(self.space, values))
-        model = {str(name): found for name, found in config.students.items()}[self.student]
+        model = config.student(self.student)
         model = model.model_copy(update={"training": trial_schedule(model.training, config)})
         folder.mkdir(parents=True, exist_ok=True)
         if rung.before is not None and not (folder / "checkpoint.npz").exists():

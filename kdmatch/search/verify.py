@@ -32,7 +32,7 @@ def verify_top(
     for rank, trial in enumerate(finished_trials(oracle)[:count], 1):
         keys = overrides(space, trial.hyperparameters.values)
         config = with_overrides(work.config, student, keys)
-        model = {str(name): found for name, found in config.students.items()}[student]
+        model = config.student(student)
         losses = config.distillation_of(student)
 
         def train(folder: Path, model: Any = model, losses: Any = losses) -> dict[str, Any]:
