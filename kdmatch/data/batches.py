@@ -33,6 +33,13 @@ class ScoredPairs:
     def __len__(self) -> int:
         return len(self.label)
 
+    def take(self, rows: np.ndarray) -> "ScoredPairs":
+        """The pairs `rows`, int `(k,)`, in that order."""
+        scores = {name: score[rows] for name, score in self.scores.items()}
+        return ScoredPairs(
+            self.ids.take(rows), self.label[rows], self.group[rows], self.weight[rows], scores
+        )
+
     def batch(self, rows: np.ndarray) -> tuple[dict[str, Any], dict[str, Any], np.ndarray]:
         """`(inputs, targets, weights)` of some rows, as `Distiller` reads them."""
         targets = {
@@ -60,6 +67,7 @@ class TrainingBatches(keras.utils.PyDataset):
         rows_per_query: int. Rows of one query at most, in one pass.
         seed: int.
         first_epoch: int. Epoch to begin with when a run resumes.
+        unlabelled_by_query: bool. Draw unlabelled rows by whole queries too.
     """
 
     def __init__(
@@ -71,6 +79,7 @@ class TrainingBatches(keras.utils.PyDataset):
         rows_per_query: int = 16,
         seed: int = 0,
         first_epoch: int = 0,
+        unlabelled_by_query: bool = False,
     ) -> None:
         super().__init__()
         self.pairs = pairs
@@ -83,8 +92,11 @@ class TrainingBatches(keras.utils.PyDataset):
             unlabelled_share = 1.0
         other = round(batch_size * unlabelled_share)
         self._streams = [
-            _Stream(pairs, rows, size, seed + salt, rows_per_query)
-            for rows, size, salt in ((labelled, batch_size - other, 0), (unlabelled, other, 1))
+            _Stream(pairs, rows, size, seed + salt, rows_per_query, by_query)
+            for rows, size, salt, by_query in (
+                (labelled, batch_size - other, 0, True),
+                (unlabelled, other, 1, unlabelled_by_query),
+            )
             if size
         ]
         self._epoch = first_epoch
@@ -123,12 +135,17 @@ class _Stream:
     """
 
     def __init__(
-        self, pairs: ScoredPairs, rows: np.ndarray, size: int, seed: int, rows_per_query: int
+        self,
+        pairs: ScoredPairs,
+        rows: np.ndarray,
+        size: int,
+        seed: int,
+        rows_per_query: int,
+        by_query: bool,
     ) -> None:
         self._rows, self._size, self._seed, self._cap = rows, size, seed, rows_per_query
-        together = not np.isnan(pairs.label[rows]).all()
-        # Unlabelled rows have no pairs to form, so each is shuffled by itself.
-        groups = pairs.group[rows] if together else np.arange(len(rows))
+        # Rows that form no pairs are shuffled each by itself.
+        groups = pairs.group[rows] if by_query else np.arange(len(rows))
         self._group = np.unique(groups, return_inverse=True)[1]
         self._sizes = pairs.ids.sizes
         self._group_of = np.zeros(len(pairs), np.int64)

@@ -13,16 +13,7 @@ import numpy as np
 
 from kdmatch.errors import CollapsedRunError
 
-COLUMNS = (
-    "step",
-    "seconds",
-    "loss",
-    "soft_loss",
-    "hard_loss",
-    "relevance_loss",
-    "valid_auc",
-    "learning_rate",
-)
+LOSSES = ("loss", "soft_loss", "hard_loss", "relevance_loss")
 
 
 class Validation(keras.callbacks.Callback):
@@ -32,6 +23,7 @@ class Validation(keras.callbacks.Callback):
         score: callable returning the student's logits `(n,)` on the rows.
         metric: callable from those logits to the number to make large.
         patience: int. Epochs without a better value before training stops.
+        name: str. Of the metric, in the logs.
 
     Attributes:
         best: float. Best value so far.
@@ -43,9 +35,10 @@ class Validation(keras.callbacks.Callback):
         score: Callable[[], np.ndarray],
         metric: Callable[[np.ndarray], float],
         patience: int,
+        name: str = "valid_auc",
     ) -> None:
         super().__init__()
-        self.score, self.metric, self.patience = score, metric, patience
+        self.score, self.metric, self.patience, self.name = score, metric, patience, name
         self.best, self.waited = -np.inf, 0
         self.best_weights: list[np.ndarray] = []
 
@@ -56,7 +49,7 @@ class Validation(keras.callbacks.Callback):
         raise_if_collapsed(logits, epoch, logs or {})
         value = self.metric(logits)
         if logs is not None:
-            logs["valid_auc"] = value
+            logs[self.name] = value
         if value > self.best:
             self.best, self.waited, self.best_weights = value, 0, weights
         else:
@@ -166,16 +159,18 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 class History(keras.callbacks.Callback):
-    """`history.csv`: one line an epoch, with the columns `COLUMNS`.
+    """`history.csv`: one line an epoch: step, seconds, `LOSSES`, metric, learning_rate.
 
     Args:
         path: Path of the file.
         steps: int. Steps of an epoch.
+        metric: str. Name of the validation metric in the logs.
     """
 
-    def __init__(self, path: Path, steps: int) -> None:
+    def __init__(self, path: Path, steps: int, metric: str = "valid_auc") -> None:
         super().__init__()
         self.path, self.steps = path, steps
+        self.columns = ("step", "seconds", *LOSSES, metric, "learning_rate")
         self.rows: list[dict[str, float]] = []
         self._begun = time.monotonic()
 
@@ -184,13 +179,13 @@ class History(keras.callbacks.Callback):
         self._begun = time.monotonic() - before
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        row = {name: float(value) for name, value in (logs or {}).items() if name in COLUMNS}
+        row = {name: float(value) for name, value in (logs or {}).items() if name in self.columns}
         row["step"] = (epoch + 1) * self.steps
         row["seconds"] = round(time.monotonic() - self._begun, 2)
         row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         self.rows.append(row)
         with self.path.open("w", encoding="utf-8", newline="") as out:
-            writer = csv.DictWriter(out, COLUMNS)
+            writer = csv.DictWriter(out, self.columns)
             writer.writeheader()
             writer.writerows(self.rows)
 
@@ -200,19 +195,21 @@ class Progress(keras.callbacks.Callback):
 
     Args:
         advance: callable of (steps done, one line of metrics).
+        metric: str. Name of the validation metric in the logs.
     """
 
-    def __init__(self, advance: Callable[[int, str], None]) -> None:
+    def __init__(self, advance: Callable[[int, str], None], metric: str = "valid_auc") -> None:
         super().__init__()
-        self.advance, self._epoch, self._auc = advance, 0, ""
+        self.advance, self.metric, self._epoch, self._said = advance, metric, 0, ""
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         steps = self.params["steps"] or 1
-        self.advance(self._epoch * steps + batch + 1, self._auc)
+        self.advance(self._epoch * steps + batch + 1, self._said)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._auc = f"valid AUC {(logs or {}).get('valid_auc', float('nan')):.4f}"
-        self.advance((epoch + 1) * (self.params["steps"] or 1), self._auc)
+        name = self.metric.removeprefix("valid_")
+        self._said = f"valid {'AUC' if name == 'auc' else name} {(logs or {})[self.metric]:.4f}"
+        self.advance((epoch + 1) * (self.params["steps"] or 1), self._said)

@@ -1,12 +1,13 @@
 """The model that trains a student: three losses, one custom train step."""
 
-from typing import Any
+from typing import Any, get_args
 
 import keras
 from keras import ops
 
 from kdmatch.distillation.losses import exponential_scaling, grouped_hinge, masked_mse
-from kdmatch.distillation.options import HardLoss, Scaling
+from kdmatch.distillation.options import HardLoss, Scaling, SoftLoss
+from kdmatch.distillation.soft_losses import soft_loss
 from kdmatch.models.matcher import with_logits
 
 
@@ -16,7 +17,7 @@ class Distiller(keras.Model):
 
     | loss | is | reads |
     | --- | --- | --- |
-    | soft | MSE of the student's and the teacher's logits | `scores[soft_score]` |
+    | soft | MSE of both logits, or one over rows of a query | `scores[soft_score]`, `group` |
     | hard | hinge over pairs of one query, pointwise MSE, or both | `label`, `group` |
     | relevance | MSE of the student's logits and the GBDT's scores | `scores[relevance_score]` |
 
@@ -33,6 +34,9 @@ class Distiller(keras.Model):
         scaling: "exp" or "none".
         hard: "hinge", "pointwise" (MSE of logit and standardised label) or
             "both" (their sum).
+        soft: "mse", or over rows of one query "margin_mse", "ranknet" or
+            "listwise"; see `kdmatch.distillation.soft_losses`.
+        temperature: float, positive. Of "ranknet" and "listwise".
         soft_score, relevance_score: str. Names of the teachers' scores.
 
     Call args of a batch (`fit`, `evaluate`):
@@ -63,6 +67,8 @@ class Distiller(keras.Model):
         margin: float = 0.7,
         scaling: Scaling = "exp",
         hard: HardLoss = "hinge",
+        soft: SoftLoss = "mse",
+        temperature: float = 1.0,
         soft_score: str = "teacher",
         relevance_score: str = "gbdt",
         **kwargs: Any,
@@ -76,9 +82,14 @@ class Distiller(keras.Model):
             raise ValueError(f"scaling is {scaling!r}; choose 'exp' or 'none'")
         if hard not in ("hinge", "pointwise", "both"):
             raise ValueError(f"hard is {hard!r}; choose 'hinge', 'pointwise' or 'both'")
+        if soft not in get_args(SoftLoss):
+            raise ValueError(f"soft is {soft!r}; choose one of {', '.join(get_args(SoftLoss))}")
+        if temperature <= 0:
+            raise ValueError(f"temperature is {temperature}; it must be positive")
         self.student = student
         self.alpha, self.beta, self.gamma = alpha, beta, gamma
         self.margin, self.scaling, self.hard = margin, scaling, hard
+        self.soft, self.temperature = soft, temperature
         self.soft_score, self.relevance_score = soft_score, relevance_score
         self._outputs = with_logits(student)
         self._trackers = {
@@ -88,6 +99,11 @@ class Distiller(keras.Model):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         return self.student(inputs, training=training)
+
+    @property
+    def soft_by_query(self) -> bool:
+        """Whether the soft loss compares rows of one query, so that batches should hold some."""
+        return self.soft != "mse" and self.alpha > 0
 
     def losses_of(self, outputs: dict[str, Any], y: dict[str, Any], weight: Any) -> dict[str, Any]:
         """The unweighted components `soft`, `hard`, `relevance` of a batch."""
@@ -103,7 +119,9 @@ class Distiller(keras.Model):
                     f"{part} loss needs; write it, or set the loss's weight to 0"
                 )
             if name in y["scores"]:
-                parts[part] = masked_mse(logit, y["scores"][name], weight)
+                kind = soft_loss(self.soft if part == "soft" else "mse")
+                target = y["scores"][name]
+                parts[part] = kind(logit, target, y["group"], weight, self.temperature)
         parts["hard"] = 0.0
         if self.hard in ("hinge", "both"):
             parts["hard"] += grouped_hinge(score, y["label"], y["group"], weight, self.margin)
@@ -190,6 +208,8 @@ class Distiller(keras.Model):
             "margin": self.margin,
             "scaling": self.scaling,
             "hard": self.hard,
+            "soft": self.soft,
+            "temperature": self.temperature,
             "soft_score": self.soft_score,
             "relevance_score": self.relevance_score,
         }

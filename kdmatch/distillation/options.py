@@ -4,3 +4,4 @@ from typing import Literal
 
 HardLoss = Literal["hinge", "pointwise", "both"]
 Scaling = Literal["exp", "none"]
+SoftLoss = Literal["mse", "margin_mse", "ranknet", "listwise"]

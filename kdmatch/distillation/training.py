@@ -1,6 +1,6 @@
 """One training: a distiller, batches, validation, a folder to resume from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +58,9 @@ def fit_distiller(
     seed: int = 0,
     advance: Callable[[int, str], None] | None = None,
     log_dir: Path | None = None,
+    metric_name: str = "auc",
+    extra: Sequence[keras.callbacks.Callback] = (),
+    checkpoints: bool = True,
 ) -> float:
     """Train `distiller` and leave its student with the best weights seen.
 
@@ -74,6 +77,9 @@ def fit_distiller(
         seed: int. For the order of rows.
         advance: callable of (steps done, message), for progress.
         log_dir: Path for TensorBoard, or None.
+        metric_name: str. Of `valid_metric`, in the history as `valid_NAME`.
+        extra: callbacks that follow those of the training.
+        checkpoints: bool. False writes none; killed, it starts again.
 
     Returns:
         the best validation value.
@@ -97,16 +103,22 @@ def fit_distiller(
     distiller.compile(optimizer=optimizer, jit_compile=jit)
     scorer = with_logits(distiller.student)
     validation = Validation(
-        lambda: predict_logits(scorer, valid_ids), valid_metric, schedule.patience
+        lambda: predict_logits(scorer, valid_ids),
+        valid_metric,
+        schedule.patience,
+        f"valid_{metric_name}",
     )
-    history = History(folder / "history.csv", steps)
+    history = History(folder / "history.csv", steps, validation.name)
     checkpoint = Checkpoint(folder / "checkpoint.npz", validation, history)
     first, stopped = checkpoint.restore(distiller)
-    callbacks: list[keras.callbacks.Callback] = [validation, history, checkpoint]
+    callbacks: list[keras.callbacks.Callback] = [validation, history]
+    if checkpoints:
+        callbacks.append(checkpoint)
     if log_dir is not None:
         callbacks.append(keras.callbacks.TensorBoard(str(log_dir), write_graph=False))
     if advance is not None:
-        callbacks.insert(1, Progress(advance))
+        callbacks.insert(1, Progress(advance, validation.name))
+    callbacks += extra
     if first < epochs and not stopped:
         batches = TrainingBatches(
             pairs,
@@ -116,6 +128,7 @@ def fit_distiller(
             schedule.rows_per_query,
             seed,
             first_epoch=first,
+            unlabelled_by_query=distiller.soft_by_query,
         )
         distiller.fit(
             batches.for_fit(),

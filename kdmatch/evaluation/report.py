@@ -20,6 +20,8 @@ from kdmatch.evaluation.run_record import (
     read_run,
     when,
 )
+from kdmatch.evaluation.search_record import read_searches
+from kdmatch.evaluation.search_view import search_view
 
 METRIC_NAMES = {
     "auc": "AUC",
@@ -150,6 +152,10 @@ def _view(run: RunRecord, key: str) -> dict[str, Any]:
         "scatter": _markup(figures.quality_latency(run.models, f"{key}-scatter")),
         "curves": _curves(run, key),
         "histograms": [] if threshold is None else _histograms(run, threshold, key),
+        "searches": [
+            search_view(found, f"{key}-search{index}")
+            for index, found in enumerate(read_searches(run.path))
+        ],
         "importance": _markup(figures.importance_bars(run.importance, f"{key}-importance")),
     }
 

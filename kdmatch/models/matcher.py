@@ -5,19 +5,22 @@ from typing import Any, ClassVar, Self
 import keras
 
 from kdmatch.models.traits import TokenTraits
+from kdmatch.searchable import Searchable
 
 
 class Matcher(keras.Model):
     """A Functional model from the ids of a pair to its score `(batch,)` in (-1, 1).
 
     Subclasses list their presets in `presets` and their constructor arguments
-    in `get_config`; the name of a matcher in a config is its `kind`. One with
+    in `get_config`; the name of a matcher in a config is its `kind`. Arguments
+    that a search may move stand in `searched`, each with its range. One with
     `match_details` holds its vocabulary's `traits`, to be set before training.
     """
 
     kind: str
     traits: TokenTraits | None = None
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
+    searched: ClassVar[dict[str, Searchable]] = {"dropout": Searchable(0.0, 0.3)}
 
     def __init__(self, inputs: Any, outputs: Any, name: str | None = None) -> None:
         # Keras ignores keyword arguments that it does not know; here they are an error.

@@ -10,6 +10,7 @@ from kdmatch.models.head import masked_max_pool, masked_mean_pool, score_head
 from kdmatch.models.match import MatchChannels, SimilarityKernels
 from kdmatch.models.matcher import Matcher
 from kdmatch.models.traits import DetailedMatchChannels, TokenTraits
+from kdmatch.searchable import Searchable
 
 
 @keras.saving.register_keras_serializable("kdmatch")
@@ -46,6 +47,11 @@ class TextCnnMatcher(Matcher):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "textcnn_128": {},
         "textcnn_64": {"embedding_dim": 64, "filters": 64, "head_dim": 64},
+    }
+    searched: ClassVar[dict[str, Searchable]] = {
+        **Matcher.searched,
+        "filters": Searchable(choices=(64, 96, 128, 192)),
+        "widths": Searchable(choices=((1, 2), (1, 2, 3), (1, 2, 3, 4), (2, 3, 4), (1, 3, 5))),
     }
 
     def __init__(

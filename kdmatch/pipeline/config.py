@@ -1,23 +1,14 @@
 """The config of a run: every field with its default and what it does."""
 
-import difflib
-import os
-import re
-from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from kdmatch.data.schema import OnBadRow
-from kdmatch.distillation.options import HardLoss, Scaling
-from kdmatch.errors import UserError
-
-
-class Section(BaseModel):
-    """A part of the config; a key that it does not know is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from kdmatch.distillation.options import HardLoss, Scaling, SoftLoss
+from kdmatch.pipeline.search_config import SearchConfig
+from kdmatch.pipeline.section import AddedLater, Section
+from kdmatch.searchable import Searchable
 
 
 class DataConfig(Section):
@@ -38,9 +29,9 @@ class DataConfig(Section):
     valid: str | None = None
     test: str | None = None
     split: tuple[float, float] = (0.1, 0.1)
-    columns: dict[str, str] = {}
-    unlabelled: list[str] = []
-    corpus: list[str] = []
+    columns: dict[str, str] = Field(default={})
+    unlabelled: list[str] = Field(default=[])
+    corpus: list[str] = Field(default=[])
     positive_threshold: float = 0.5
     on_bad_row: OnBadRow = "error"
 
@@ -104,11 +95,11 @@ class TrainingConfig(Section):
         precision: "bfloat16" multiplies matrices in bfloat16 where that is faster.
     """
 
-    hard: HardLoss = "both"
+    hard: Annotated[HardLoss, Searchable(choices=get_args(HardLoss))] = "both"
     steps: int = Field(default=2000, ge=1)
     batch_size: int = Field(default=64, ge=2)
-    learning_rate: float = Field(default=3e-4, gt=0)
-    warmup: float = Field(default=0.1, ge=0, lt=1)
+    learning_rate: Annotated[float, Searchable(1e-4, 4e-3, "log")] = Field(default=3e-4, gt=0)
+    warmup: Annotated[float, Searchable(0.0, 0.3)] = Field(default=0.1, ge=0, lt=1)
     weight_decay: float = Field(default=0.01, ge=0)
     clip_norm: float = Field(default=1.0, gt=0)
     average: float = Field(default=0.0, ge=0, lt=1)
@@ -132,10 +123,45 @@ class ModelConfig(Section):
     """
 
     preset: str
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = Field(default={})
     start: str = "scratch"
     take_layers: list[int] | None = None
     training: TrainingConfig = TrainingConfig()
+
+
+class DistillationConfig(Section):
+    """Weights of the losses; see `kdmatch.Distiller`.
+
+    Attributes:
+        alpha, beta, gamma: of the soft, the hard and the relevance loss.
+        margin: threshold of the hinge.
+        scaling: "exp" or "none".
+        soft: "mse" of the logits, or over rows of one query "margin_mse",
+            "ranknet", "listwise".
+        temperature: of "ranknet" and "listwise".
+    """
+
+    alpha: Annotated[float, Searchable(0.05, 4.0, "log")] = Field(default=1.0, ge=0)
+    beta: Annotated[float, Searchable(0.05, 4.0, "log")] = Field(default=0.5, ge=0)
+    gamma: Annotated[float, Searchable(0.05, 4.0, "log")] = Field(default=1.0, ge=0)
+    margin: float = Field(default=0.7, gt=0)
+    scaling: Annotated[Scaling, Searchable(choices=get_args(Scaling))] = "exp"
+    soft: Annotated[SoftLoss, Searchable(choices=get_args(SoftLoss)), AddedLater()] = "mse"
+    temperature: Annotated[
+        float,
+        Searchable(0.5, 4.0, "log", when=("soft", ("ranknet", "listwise"))),
+        AddedLater(),
+    ] = Field(default=1.0, gt=0)
+
+
+class StudentConfig(ModelConfig):
+    """A student: a matcher, and what is peculiar to its distillation.
+
+    Attributes:
+        distillation: keys that differ from the run's `distillation`.
+    """
+
+    distillation: Annotated[DistillationConfig | None, AddedLater()] = None
 
 
 class GbdtConfig(Section):
@@ -150,7 +176,7 @@ class GbdtConfig(Section):
 
     objective: Literal["regression", "lambdarank", "both"] = "both"
     folds: int = Field(default=5, ge=2)
-    params: dict[str, Any] = {}
+    params: dict[str, Any] = Field(default={})
     dimension: int = Field(default=100, ge=0)
 
 
@@ -166,16 +192,6 @@ class TransferConfig(Section):
     per_query: int = Field(default=16, ge=0)
     share: float = Field(default=0.6, ge=0, lt=1)
     deep_share: float = Field(default=0.25, ge=0, le=1)
-
-
-class DistillationConfig(Section):
-    """Weights of the losses; see `kdmatch.Distiller`."""
-
-    alpha: float = Field(default=1.0, ge=0)
-    beta: float = Field(default=0.5, ge=0)
-    gamma: float = Field(default=1.0, ge=0)
-    margin: float = Field(default=0.7, gt=0)
-    scaling: Scaling = "exp"
 
 
 class EvaluationConfig(Section):
@@ -211,9 +227,24 @@ class Config(Section):
     transfer: TransferConfig = TransferConfig()
     teacher: ModelConfig
     original: ModelConfig | None = None
-    students: dict[Literal["albert", "textcnn", "cnn_attention"], ModelConfig]
+    students: dict[Literal["albert", "textcnn", "cnn_attention"], StudentConfig]
     distillation: DistillationConfig = DistillationConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    search: SearchConfig = SearchConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _students_share_the_distillation(cls, raw: Any) -> Any:
+        """What a student's own `distillation` does not name comes from the run's."""
+        if not isinstance(raw, dict) or not isinstance(raw.get("students"), dict):
+            return raw
+        common = raw.get("distillation")
+        students = dict(raw["students"])
+        for name, student in students.items():
+            own = student.get("distillation") if isinstance(student, dict) else None
+            if isinstance(own, dict) and isinstance(common, dict):
+                students[name] = {**student, "distillation": {**common, **own}}
+        return {**raw, "students": students}
 
     @model_validator(mode="after")
     def _word_vectors_fit(self) -> "Config":
@@ -221,104 +252,10 @@ class Config(Section):
             raise ValueError("students is empty; name at least one of albert, textcnn")
         return self
 
+    def distillation_of(self, student: str) -> DistillationConfig:
+        """The losses that a student learns from."""
+        return self.student(student).distillation or self.distillation
 
-def load_config(path: Path, overrides: list[str] | None = None) -> Config:
-    """Read a YAML config, with `a.b=c` overrides.
-
-    `${NAME}` in a string is replaced by the environment variable; KDMATCH_DATA
-    falls back to `../shared/data` beside the project where that exists.
-
-    Raises:
-        UserError: if the file is missing or not YAML, or a key or value is
-            wrong; a misspelled key is answered with the nearest one.
-    """
-    try:
-        raw = yaml.safe_load(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such config; see configs/ for examples") from error
-    except yaml.YAMLError as error:
-        line = str(error).replace("\n", " ")
-        raise UserError(f"{path}: not valid YAML: {line}") from error
-    if not isinstance(raw, dict):
-        raise UserError(f"{path}: a config is a mapping of keys; see configs/ for examples")
-    for override in overrides or []:
-        apply_override(raw, override)
-    return parse_config(raw, str(path))
-
-
-def parse_config(raw: dict[str, Any], origin: str) -> Config:
-    """A validated config from a mapping; see `load_config`."""
-    try:
-        return Config.model_validate(_expand(raw, origin))
-    except ValidationError as error:
-        # A misspelled required key is both unknown and missing; the first tells more.
-        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-        place = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise UserError(f"{origin}: unknown key {place!r}{_nearest(first['loc'])}") from error
-        message = first["msg"].removeprefix("Value error, ")
-        found = "" if first["type"] == "missing" else f" (found {first['input']!r})"
-        raise UserError(f"{origin}: {place or 'config'}: {message}{found}") from error
-
-
-def dump_config(config: Config) -> str:
-    """The resolved config as YAML."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def apply_override(raw: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    if not equals or not key:
-        raise UserError(f"--set {override!r}: write it as a.b=value")
-    *parents, last = key.split(".")
-    section = raw
-    for parent in parents:
-        section = section.setdefault(parent, {})
-        if not isinstance(section, dict):
-            raise UserError(f"--set {override!r}: {parent} is not a section")
-    section[last] = yaml.safe_load(value)
-
-
-def _expand(value: Any, origin: str) -> Any:
-    if isinstance(value, dict):
-        return {key: _expand(item, origin) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_expand(item, origin) for item in value]
-    if not isinstance(value, str):
-        return value
-
-    def variable(match: re.Match[str]) -> str:
-        name = match.group(1)
-        found = os.environ.get(name)
-        if found is None and name == "KDMATCH_DATA":
-            beside = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-            found = str(beside) if beside.is_dir() else None
-        if found is None:
-            raise UserError(f"{origin}: ${{{name}}} is not set; export {name}=… and try again")
-        return found
-
-    return re.sub(r"\$\{(\w+)\}", variable, value)
-
-
-def _nearest(location: tuple[Any, ...]) -> str:
-    section: Any = Config
-    for part in location[:-1]:
-        section = _inner(section.model_fields[part].annotation) if _is(section, part) else section
-    known = list(section.model_fields)
-    near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else f"; known keys: {', '.join(known)}"
-
-
-def _is(section: Any, part: Any) -> bool:
-    return part in section.model_fields
-
-
-def _inner(annotation: Any) -> Any:
-    """The config section inside `X | None` or `dict[str, X]`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _inner(argument)
-        if found is not None:
-            return found
-    return None
+    def student(self, name: str) -> StudentConfig:
+        """The section of a student."""
+        return {str(known): found for known, found in self.students.items()}[name]

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import pyarrow.parquet as pq
 
+from kdmatch.data.batches import ScoredPairs
 from kdmatch.data.rows import Rows
-from kdmatch.pipeline.config import Config, ModelConfig, dump_config
+from kdmatch.pipeline.config import Config, ModelConfig, StudentConfig
+from kdmatch.pipeline.config_loader import dump_config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.data_stage import make_transfer, prepare_tables, source_hashes
 from kdmatch.pipeline.run_directory import RunDirectory
@@ -19,6 +22,7 @@ from kdmatch.pipeline.training_stage import (
     encoder_kind,
     train_matcher,
     training_pairs,
+    transfer_groups,
     with_transfer,
 )
 
@@ -66,16 +70,30 @@ def run(config: Config, root: Path, console: Console | None = None, until: str =
         UserError: if data, config or a training is at fault.
     """
     console = console or Console()
-    sources = source_hashes(config.data)  # a missing file is said before anything is written
-    root.mkdir(parents=True, exist_ok=True)
-    directory = RunDirectory(root, console)
+    work = open_run(config, root, console)
     (root / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-    work = Run(config, root, console, directory, sources)
     for stage in (_prepare, _teachers, _score, _students, _finish):
         stage(work)
-        if until and until in directory.keys:
+        if until and until in work.directory.keys:
             break
     return root
+
+
+def open_run(config: Config, root: Path, console: Console) -> Run:
+    """The run of a config in a directory, made if missing; nothing is done yet."""
+    sources = source_hashes(config.data)  # a missing file is said before anything is written
+    root.mkdir(parents=True, exist_ok=True)
+    return Run(config, root, console, RunDirectory(root, console), sources)
+
+
+def prepare_students(config: Config, root: Path, console: Console) -> Run:
+    """All that students read: tables, ids, transfer rows and both teachers' scores of them."""
+    work = open_run(config.model_copy(update={"original": None}), root, console)
+    if not (root / "config.yaml").exists():
+        (root / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+    for stage in (_prepare, _teachers, _score):
+        stage(work)
+    return work
 
 
 def _prepare(work: Run) -> None:
@@ -151,13 +169,15 @@ def _score(work: Run) -> None:
 def _students(work: Run) -> None:
     config = work.config
     for name, model in config.students.items():
+        losses = config.distillation_of(name)
+        alone = model.model_copy(update={"distillation": None})
         for seed in config.seeds:
             keras.utils.clear_session(free_memory=True)
             work.directory.stage(
                 f"students/{name}/seed-{seed}",
                 {
-                    "model": model,
-                    "distillation": config.distillation,
+                    "model": alone,
+                    "distillation": losses,
                     "share": config.transfer.share,
                     "seed": seed,
                 },
@@ -168,37 +188,30 @@ def _students(work: Run) -> None:
                 keras.utils.clear_session(free_memory=True)
                 work.directory.stage(
                     f"students/{name}_control/seed-{seed}",
-                    {"model": model, "margin": config.distillation.margin, "seed": seed},
+                    {"model": alone, "margin": losses.margin, "seed": seed},
                     ["text", *(["teacher"] if model.start == "teacher" else [])],
-                    _student_trainer(work, f"{name}_control", model, seed, distil=False),
+                    _student_trainer(work, name, model, seed, distil=False),
                 )
 
 
 def _student_trainer(
-    work: Run, name: str, model: ModelConfig, seed: int, distil: bool
+    work: Run, name: str, model: StudentConfig, seed: int, distil: bool
 ) -> Callable[[Path], dict[str, Any]]:
     config, text = work.config, work.root / "text"
     kind = encoder_kind(model.preset)
-    on_labels = LABELS_ONLY | {"margin": config.distillation.margin}
+    losses = config.distillation_of(name)
+    title = name if distil else f"{name}_control"
 
     def train(folder: Path) -> dict[str, Any]:
-        rows = Rows.load(work.root / "data" / "train.parquet")
-        pairs = training_pairs(text, rows, kind)
-        if distil:
-            scores = work.root / "scores"
-            pairs.scores = load_scores(scores, "train")
-            ids = load_ids(scores / "transfer", kind)
-            if len(ids):
-                pairs = with_transfer(pairs, ids, load_scores(scores, "transfer"))
         best = work.train(
-            f"{name} seed {seed}",
+            f"{title} seed {seed}",
             model=model,
-            pairs=pairs,
+            pairs=student_pairs(work.root, kind, distil),
             text=text,
             valid=Rows.load(work.root / "data" / "valid.parquet"),
             threshold=config.data.positive_threshold,
             folder=folder,
-            weights=config.distillation.model_dump() if distil else on_labels,
+            weights=losses.model_dump() if distil else LABELS_ONLY | {"margin": losses.margin},
             unlabelled_share=config.transfer.share if distil else 0.0,
             seed=seed,
             teacher=work.root / "teacher",
@@ -206,6 +219,21 @@ def _student_trainer(
         return {"valid_auc": best}
 
     return train
+
+
+def student_pairs(root: Path, kind: str, distil: bool = True) -> ScoredPairs:
+    """What a student learns from: the training rows, and with `distil` scores and transfer rows."""
+    rows = Rows.load(root / "data" / "train.parquet")
+    pairs = training_pairs(root / "text", rows, kind)
+    if distil:
+        scores = root / "scores"
+        pairs.scores = load_scores(scores, "train")
+        ids = load_ids(scores / "transfer", kind)
+        if len(ids):
+            table = pq.read_table(root / "transfer" / "pairs.parquet", columns=["query"])
+            group = transfer_groups(rows, table.column("query"))
+            pairs = with_transfer(pairs, ids, load_scores(scores, "transfer"), group)
+    return pairs
 
 
 def _finish(work: Run) -> None:

@@ -14,15 +14,17 @@ from pydantic import BaseModel
 from kdmatch import __version__
 from kdmatch.errors import UserError
 from kdmatch.pipeline.console import Console
+from kdmatch.pipeline.section import AddedLater
 
 
 class RunDirectory:
     """Stages by name, skipped while what they were made from stays the same.
 
     A stage's key is a hash of its config, the keys of the stages before it
-    and this package's version. A folder whose `started.json` has the same key
-    is left in place, so that a stage can go on from its own checkpoints; any
-    other is emptied first. `done.json` is written last.
+    and this package's version; a field marked `AddedLater` counts once it is
+    set. A folder whose `started.json` has the same key is left in place, so
+    that a stage can go on from its own checkpoints; any other is emptied
+    first. `done.json` is written last.
 
     Args:
         root: Path of the directory.
@@ -93,6 +95,12 @@ def require_run(root: Path) -> Path:
     return root
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote."""
+    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return found
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON, complete or not at all."""
     partial = path.with_name(path.name + ".partial")
@@ -115,12 +123,21 @@ def file_hash(path: Path) -> str:
 
 def _key(value: Any) -> str:
     def plain(item: Any) -> Any:
-        if isinstance(item, BaseModel):
-            return item.model_dump(mode="json")
-        return str(item)
+        return section_fields(item) if isinstance(item, BaseModel) else str(item)
 
     text = json.dumps([__version__, value], sort_keys=True, default=plain)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def section_fields(section: BaseModel) -> dict[str, Any]:
+    """Fields of a config section, without those that were added later and hold their default."""
+    fields = type(section).model_fields
+    return {
+        name: value
+        for name, value in section
+        if not any(isinstance(mark, AddedLater) for mark in fields[name].metadata)
+        or value != fields[name].get_default(call_default_factory=True)
+    }
 
 
 def _read_key(path: Path) -> str | None:

@@ -1,12 +1,13 @@
 """Build a matcher from its config, start it, train it, save it."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import pyarrow as pa
 
 from kdmatch.data.batches import ScoredPairs
 from kdmatch.data.ids import PairIds
@@ -14,7 +15,7 @@ from kdmatch.data.rows import Rows
 from kdmatch.distillation.distiller import Distiller
 from kdmatch.distillation.training import Schedule, fit_distiller
 from kdmatch.errors import UserError
-from kdmatch.evaluation.metrics import auc
+from kdmatch.evaluation.objective import validation_metric
 from kdmatch.models.albert import AlbertMatcher
 from kdmatch.models.bert import BertMatcher
 from kdmatch.models.matcher import Matcher
@@ -32,6 +33,7 @@ from kdmatch.teachers.scores import Standard
 from kdmatch.text.traits import rarity, stem_ids
 
 Advance = Callable[[int, str], None]
+Start = Callable[[ModelConfig, Path, Path | None], Matcher]
 
 
 def encoder_kind(preset: str) -> str:
@@ -58,17 +60,27 @@ def training_pairs(
 
 
 def with_transfer(
-    pairs: ScoredPairs, ids: PairIds, scores: Mapping[str, np.ndarray]
+    pairs: ScoredPairs, ids: PairIds, scores: Mapping[str, np.ndarray], group: np.ndarray
 ) -> ScoredPairs:
     """Labelled pairs and, after them, unlabelled ones with the teachers' scores."""
     count = len(ids)
     return ScoredPairs(
         PairIds.concatenate([pairs.ids, ids]),
         np.concatenate([pairs.label, np.full(count, np.nan, np.float32)]),
-        np.concatenate([pairs.group, np.full(count, -1, np.int32)]),
+        np.concatenate([pairs.group, group]),
         np.concatenate([pairs.weight, np.ones(count, np.float32)]),
         {name: np.concatenate([pairs.scores[name], scores[name]]) for name in pairs.scores},
     )
+
+
+def transfer_groups(rows: Rows, queries: pa.ChunkedArray) -> np.ndarray:
+    """Query of each transfer row, numbered as in `rows`, new queries after them, int32 `(n,)`."""
+    number = dict(zip(rows.query.to_pylist(), rows.group.tolist(), strict=True))
+    after = int(rows.group.max()) + 1
+    names = queries.unique().to_pylist()
+    new = {name: after + i for i, name in enumerate(n for n in names if n not in number)}
+    number |= new
+    return np.array([number[name] for name in queries.to_pylist()], np.int32)
 
 
 def train_matcher(
@@ -84,6 +96,11 @@ def train_matcher(
     seed: int = 0,
     teacher: Path | None = None,
     advance: Advance | None = None,
+    objective: str = "auc",
+    extra: Sequence[keras.callbacks.Callback] = (),
+    start: Start | None = None,
+    checkpoints: bool = True,
+    keep: bool = True,
 ) -> float:
     """Train one matcher into `folder`.
 
@@ -99,30 +116,38 @@ def train_matcher(
         seed: int. Of initial weights, dropout and the order of rows.
         teacher: Path of the teacher's model, for `start: teacher`.
         advance: callable of (steps done, message).
+        objective: str. Validation metric by which the best weights are kept.
+        extra: callbacks that follow those of the training.
+        start: callable in the place of `start_matcher`.
+        checkpoints: bool. Write a checkpoint after each epoch.
+        keep: bool. Leave the model in the folder, and logs for TensorBoard.
 
     Returns:
-        best validation AUC.
+        best value of the objective.
     """
     keras.utils.set_random_seed(seed)
-    matcher = start_matcher(model, text, teacher)
+    matcher = (start or start_matcher)(model, text, teacher)
     distiller = Distiller(matcher, hard=model.training.hard, **weights)
     ids = load_ids(text / "valid", encoder_kind(model.preset))
-    known = ~np.isnan(valid.label)
-    positive = (valid.label[known] >= threshold).astype(np.float32)
+    logs = keep and keras.backend.backend() == "tensorflow"
     with matmul_precision(model.training.precision):
         best = fit_distiller(
             distiller,
             pairs,
-            _schedule(model.training, unlabelled_share),
+            schedule_of(model.training, unlabelled_share),
             ids,
-            lambda logits: auc(positive, logits[known]),
+            validation_metric(objective, valid.label, valid.group, threshold),
             folder,
             seed,
             advance,
-            folder / "tensorboard" if keras.backend.backend() == "tensorflow" else None,
+            folder / "tensorboard" if logs else None,
+            objective,
+            extra,
+            checkpoints,
         )
-    save_matcher(matcher, folder)
-    (folder / "checkpoint.npz").unlink(missing_ok=True)
+    if keep:
+        save_matcher(matcher, folder)
+        (folder / "checkpoint.npz").unlink(missing_ok=True)
     return best
 
 
@@ -175,6 +200,7 @@ def matmul_precision(precision: str) -> Iterator[None]:
         tf.config.optimizer.set_experimental_options({option: False})
 
 
-def _schedule(training: TrainingConfig, unlabelled_share: float) -> Schedule:
+def schedule_of(training: TrainingConfig, unlabelled_share: float) -> Schedule:
+    """The schedule that a config's training section describes."""
     fields = training.model_dump(exclude={"hard", "precision"})
     return Schedule(**fields, unlabelled_share=unlabelled_share)

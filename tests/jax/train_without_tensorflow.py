@@ -45,6 +45,7 @@ def main(folder: Path) -> None:
         ),
     }
     history = {}
+    soft = {"albert": "mse", "textcnn": "listwise"}
     for name, student in students.items():
         values = {}
         for key, length in LENGTHS[name].items():
@@ -63,7 +64,7 @@ def main(folder: Path) -> None:
             np.ones(rows, np.float32),
             {"teacher": truth + noise, "gbdt": truth - noise},
         )
-        distiller = kdmatch.Distiller(student, alpha=1.0, beta=0.5, gamma=0.5)
+        distiller = kdmatch.Distiller(student, alpha=1.0, beta=0.5, gamma=0.5, soft=soft[name])
         distiller.compile(optimizer=keras.optimizers.Adam(0.01))
         fitted = distiller.fit(TrainingBatches(pairs, batch_size=16, steps=12), epochs=4, verbose=0)
         history[name] = {key: list(map(float, seen)) for key, seen in fitted.history.items()}

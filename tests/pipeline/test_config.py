@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from kdmatch.errors import UserError
-from kdmatch.pipeline.config import dump_config, load_config, parse_config
+from kdmatch.pipeline.config_loader import dump_config, load_config, parse_config
 
 RAW = {
     "name": "x",
@@ -70,6 +70,52 @@ def test_environment_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         load_config(path)
     monkeypatch.setenv("SOME_PLACE", "there")
     assert load_config(path).data.train == "there/t.parquet"
+
+
+def test_included_keys_go_before_the_configs_and_set_before_both(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("distillation: {alpha: 0.1, beta: 0.1, gamma: 0.1}")
+    given = tmp_path / "given.yaml"
+    given.write_text("distillation: {beta: 0.2, gamma: 0.2}\nseeds: [3]")
+    raw = {**RAW, "distillation": {"alpha": 9, "margin": 0.5}, "include": "own.yaml"}
+    losses = load_config(write(tmp_path, raw), ["distillation.gamma=0.3"], [given]).distillation
+    assert (losses.alpha, losses.beta, losses.gamma, losses.margin) == (0.1, 0.2, 0.3, 0.5)
+    with pytest.raises(UserError, match=r"nope\.yaml: no such config"):
+        load_config(write(tmp_path, {**RAW, "include": ["nope.yaml"]}))
+    with pytest.raises(UserError, match="include is a path"):
+        load_config(write(tmp_path, {**RAW, "include": 3}))
+
+
+def test_a_student_names_only_what_differs_in_its_distillation(tmp_path: Path) -> None:
+    students = {"textcnn": {"preset": "textcnn_64", "distillation": {"alpha": 0.2}}}
+    raw = {**RAW, "distillation": {"alpha": 3, "gamma": 2}, "students": students}
+    config = load_config(write(tmp_path, raw))
+    assert config.distillation_of("textcnn").alpha == 0.2
+    assert config.distillation_of("textcnn").gamma == 2
+    assert config.distillation.alpha == 3
+    assert parse_config(yaml.safe_load(dump_config(config)), "dump") == config
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("search.trials=0", r"search\.trials: .*greater than or equal to 1"),
+        ("search.hours=0", r"search\.hours: .*greater than 0"),
+        (
+            "search.objective=acc",
+            r"search\.objective: no such validation metric; choose",
+        ),
+        ("search.sample=0", r"search\.sample: .*greater than 0"),
+        ("search.space={a.b: {low: 2, high: 1}}", "range from 2 to 1 is empty"),
+        ("search.space={a.b: {choices: []}}", "choices is empty"),
+        ("search.space={a.b: {low: 1}}", "give low and high, or choices"),
+        ("search.space={a.b: {low: 0, high: 1, sampling: log}}", "a log range begins above 0"),
+        ("search.tuner=grid", "'bayesian', 'hyperband' or 'random'"),
+    ],
+)
+def test_a_search_that_cannot_be_is_one_line(tmp_path: Path, override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        load_config(write(tmp_path, RAW), [override])
+    assert "\n" not in str(caught.value)
 
 
 def test_committed_configs_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,7 @@ def test_the_mean_of_the_seeds_is_reported(finished_run: Path) -> None:
 def test_called_again_it_does_nothing_and_a_changed_config_only_what_follows(
     finished_run: Path, tiny: Path, tmp_path: Path
 ) -> None:
-    from kdmatch.pipeline.config import load_config
+    from kdmatch.pipeline.config_loader import load_config
     from kdmatch.pipeline.run import Console, run
 
     copy = shutil.copytree(finished_run, tmp_path / "run")
@@ -141,7 +141,7 @@ def test_killed_in_any_stage_it_goes_on_and_ends_with_the_same_metrics(
 
 
 def test_one_class_and_shared_queries_are_refused(tiny: Path, tmp_path: Path) -> None:
-    from kdmatch.pipeline.config import load_config
+    from kdmatch.pipeline.config_loader import load_config
     from kdmatch.pipeline.run import Console, run
 
     quiet = Console(quiet=True)
@@ -162,7 +162,7 @@ def test_one_class_and_shared_queries_are_refused(tiny: Path, tmp_path: Path) ->
 
 def test_splits_are_made_where_only_train_is_given(tiny: Path, tmp_path: Path) -> None:
     from kdmatch.data.rows import Rows
-    from kdmatch.pipeline.config import load_config
+    from kdmatch.pipeline.config_loader import load_config
     from kdmatch.pipeline.run import Console, run
 
     overrides = ["data.valid=null", "data.test=null", "data.split=[0.2, 0.3]"]
@@ -180,7 +180,7 @@ def test_splits_are_made_where_only_train_is_given(tiny: Path, tmp_path: Path) -
 def test_a_query_with_one_document_trains(tiny: Path, tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
-    from kdmatch.pipeline.config import load_config
+    from kdmatch.pipeline.config_loader import load_config
     from kdmatch.pipeline.run import Console, run
 
     config = load_config(tiny)

@@ -1,0 +1,104 @@
+"""What a search leaves to look at and to go on with."""
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from keras_tuner.engine.trial import Trial, TrialStatus
+
+from kdmatch.pipeline.config import Config
+from kdmatch.search.callbacks import read_values
+from kdmatch.search.oracles import SafeOracle
+from kdmatch.search.space import Parameter, overrides
+
+BEST = "best_hyperparameters.yaml"
+
+
+def write_record(
+    oracle: SafeOracle, folder: Path, config: Config, student: str, space: Sequence[Parameter]
+) -> None:
+    """Write `trials.csv` and, once a trial is finished, `best_hyperparameters.yaml`.
+
+    `trials.csv` has a line for each trial in the order they began: trial,
+    status (with "stopped" for one that the median ended), objective, epochs,
+    seconds, a column for each parameter, and the reason of a failure.
+    """
+    rows = [_row(oracle, folder, config, space, name) for name in oracle.start_order]
+    columns = ["trial", "status", config.search.objective, "epochs", "seconds"]
+    columns += [parameter.name for parameter in space] + ["reason"]
+    partial = folder / "trials.csv.partial"
+    with partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    partial.replace(folder / "trials.csv")
+    if finished := finished_trials(oracle):
+        _write_best(finished[0], len(finished), folder, config, student, space)
+
+
+def finished_trials(oracle: SafeOracle) -> list[Trial]:
+    """Completed trials, the best first; of those with equal values the best one."""
+    completed = [t for t in oracle.trials.values() if t.status == TrialStatus.COMPLETED]
+    kept: dict[str, Trial] = {}
+    for trial in sorted(completed, key=lambda trial: -trial.score):
+        kept.setdefault(json.dumps(_searched(trial), sort_keys=True), trial)
+    return list(kept.values())
+
+
+def reason(trial: Trial) -> str:
+    """Why a trial failed, in a line."""
+    lines = [line for line in (trial.message or "").splitlines() if line.strip()]
+    return lines[-1].rpartition("FailedTrialError: ")[2] if lines else ""
+
+
+def _searched(trial: Trial) -> dict[str, Any]:
+    values = trial.hyperparameters.values
+    return {name: value for name, value in values.items() if not name.startswith("tuner/")}
+
+
+def _row(
+    oracle: SafeOracle, folder: Path, config: Config, space: Sequence[Parameter], name: str
+) -> dict[str, Any]:
+    trial = oracle.trials[name]
+    objective, search = config.search.objective, config.search
+    epochs = len(read_values(folder / f"trial_{name}" / "history.csv", f"valid_{objective}"))
+    status = trial.status.lower()
+    if status == "completed" and epochs < trial.hyperparameters.values.get(
+        "tuner/epochs", search.epochs
+    ):
+        status = "stopped"
+    values = trial.hyperparameters.values
+    return {
+        "trial": name,
+        "status": status,
+        objective: trial.score,
+        "epochs": epochs or None,
+        "seconds": oracle.seconds.get(name),
+        "reason": reason(trial) if trial.status == TrialStatus.FAILED else "",
+        **{parameter.name: values.get(parameter.name) for parameter in space},
+    }
+
+
+def _write_best(
+    best: Trial,
+    finished: int,
+    folder: Path,
+    config: Config,
+    student: str,
+    space: Sequence[Parameter],
+) -> None:
+    search = config.search
+    found = overrides(space, best.hyperparameters.values)
+    text = (
+        f"# {student}: trial {best.trial_id}, best of {finished} on {config.name}: "
+        f"{search.objective} {best.score:.4f} on valid\n"
+        f"# ({search.tuner}, {search.sample:g} of the training queries, seed {search.seed}).\n"
+        f"# kdmatch run CONFIG --out RUN --include {BEST}\n"
+    )
+    text += yaml.safe_dump({"students": {student: found}}, sort_keys=False)
+    partial = folder / f"{BEST}.partial"
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(folder / BEST)

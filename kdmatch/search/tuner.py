@@ -1,0 +1,91 @@
+"""KerasTuner's tuner over this project's training loop."""
+
+import contextlib
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+from keras_tuner.engine.trial import Trial
+from keras_tuner.errors import FailedTrialError
+
+from kdmatch.pipeline.console import Console
+from kdmatch.pipeline.run_directory import write_json
+from kdmatch.search.hparams import log_trial
+from kdmatch.search.oracles import SafeOracle
+from kdmatch.search.trial import Rung, TrialTrainer
+
+_BETWEEN_REQUESTS = 0.5
+
+
+class StudentTuner(keras_tuner.Tuner):
+    """Runs trials of a student, for the oracle in this process or for a chief's.
+
+    Args:
+        oracle: SafeOracle.
+        trainer: TrialTrainer, or None where this process runs no trial.
+        folder: Path of the search; trials get `trial_…` below it.
+        console: Console for progress.
+        alive: callable, called every few seconds and between trials; it ends
+            the process where there is no more use for it.
+    """
+
+    def __init__(
+        self,
+        oracle: SafeOracle,
+        trainer: TrialTrainer | None,
+        folder: Path,
+        console: Console,
+        alive: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._trainer, self._console, self._alive = trainer, console, alive
+        self._asked = 0.0
+        with contextlib.redirect_stdout(io.StringIO()):  # it says that it reloads, to anyone
+            super().__init__(oracle, directory=str(folder.parent), project_name=folder.name)
+
+    def pre_create_trial(self) -> None:
+        self._alive()
+        # An oracle that waits for other workers answers IDLE at once, and is asked again.
+        time.sleep(max(0.0, self._asked + _BETWEEN_REQUESTS - time.monotonic()))
+        self._asked = time.monotonic()
+
+    def run_trial(self, trial: Trial, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Train; whatever goes wrong is the trial's, and its reason is kept beside it.
+
+        Raises:
+            FailedTrialError: with the reason.
+        """
+        assert self._trainer is not None
+        values = trial.hyperparameters.values
+        folder = Path(self.get_trial_dir(trial.trial_id))
+
+        def beat() -> None:
+            self._alive()
+            self.oracle.get_trial(trial.trial_id)  # a chief notes who asks
+
+        search = self._trainer.config.search
+        total = values.get("tuner/epochs", search.epochs)
+        title = f"{self._trainer.student} trial {trial.trial_id}"
+        try:
+            with self._console.progress(title, 1) as advance:
+                found = self._trainer.train(
+                    values, folder, self._rung(values, total), beat, lambda _, said: advance(0, "")
+                )
+        except Exception as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            (folder / "failed.txt").write_text(reason, encoding="utf-8")
+            raise FailedTrialError(reason) from error
+        log_trial(folder, values, search.objective, found["values"])
+        return {search.objective: found["value"]}
+
+    def _rung(self, values: dict[str, Any], epochs: int) -> Rung:
+        if "tuner/epochs" not in values:
+            return Rung(epochs)
+        before = values.get("tuner/trial_id")
+        return Rung(epochs, Path(self.get_trial_dir(before)) if before else None, resumable=True)
+
+    def save(self) -> None:
+        """Write the tuner's own (empty) state, complete or not at all."""
+        write_json(Path(self._get_tuner_fname()), self.get_state())

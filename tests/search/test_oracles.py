@@ -1,0 +1,117 @@
+"""The oracles: safe to kill between any two writes, with a budget, the defaults first."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+import pytest
+from keras_tuner.engine.trial import Trial, TrialStatus
+
+from kdmatch.pipeline.search_config import SearchConfig
+from kdmatch.search.oracles import FAILURES_IN_A_ROW, SafeOracle, make_oracle
+
+
+def make(folder: Path, **search: Any) -> SafeOracle:
+    space = keras_tuner.HyperParameters()
+    space.Fixed("search", "albert-0")
+    space.Float("alpha", 0.0, 1.0, default=0.25)
+    space.Choice("hard", ["hinge", "both"], default="both")
+    oracle = make_oracle(SearchConfig(**search), space)
+    oracle._set_project_dir(str(folder), "study")
+    if (folder / "study" / "oracle.json").exists():
+        oracle.reload()
+    return oracle
+
+
+def run_one(oracle: SafeOracle, tuner: str = "t", fail: bool = False) -> Trial:
+    trial = oracle.create_trial(tuner)
+    if trial.status == TrialStatus.RUNNING:
+        if fail:
+            trial.status, trial.message = TrialStatus.FAILED, "no luck"
+        else:
+            value = trial.hyperparameters.values["alpha"]
+            oracle.update_trial(trial.trial_id, {"auc": value})
+            trial.status = TrialStatus.COMPLETED
+        oracle.end_trial(trial)
+    return trial
+
+
+@pytest.mark.parametrize("tuner", ["bayesian", "hyperband", "random"])
+def test_the_first_trial_has_the_configs_own_values(tmp_path: Path, tuner: str) -> None:
+    oracle = make(tmp_path, tuner=tuner, trials=8)
+    trials = [run_one(oracle) for _ in range(9)]
+    assert trials[0].hyperparameters.values["alpha"] == 0.25
+    assert trials[0].hyperparameters.values["hard"] == "both"
+    assert ("tuner/epochs" in trials[0].hyperparameters.values) == (tuner == "hyperband")
+    assert [trial.status for trial in trials[-2:]] == [TrialStatus.COMPLETED, TrialStatus.STOPPED]
+    assert len({trial.trial_id for trial in trials[:8]}) == 8
+
+
+@pytest.mark.parametrize("broken", ["before oracle.json", "before the trial left", "never"])
+def test_killed_between_writes_it_goes_on_with_each_trial_once(tmp_path: Path, broken: str) -> None:
+    oracle = make(tmp_path, tuner="random", trials=4)
+    run_one(oracle)
+    state = tmp_path / "study" / "oracle.json"
+    old = state.read_text()
+    if broken == "before the trial left":
+        trial = oracle.create_trial("t")
+        before_end = json.loads(state.read_text())
+        oracle.update_trial(trial.trial_id, {"auc": 0.5})
+        trial.status = TrialStatus.COMPLETED
+        oracle.end_trial(trial)
+        state.write_text(json.dumps(before_end))
+    else:
+        oracle.create_trial("t")
+        if broken == "before oracle.json":
+            state.write_text(old)
+    again = make(tmp_path, tuner="random", trials=4)
+    trials = [run_one(again) for _ in range(4)]
+    ran = [trial.trial_id for trial in trials if trial.status == TrialStatus.COMPLETED]
+    assert sorted(again.end_order) == ["0", "1", "2", "3"]
+    assert ran == (["2", "3"] if broken == "before the trial left" else ["1", "2", "3"])
+    assert {t.status for t in again.trials.values()} == {TrialStatus.COMPLETED}
+
+
+def test_no_trial_begins_after_the_hours(tmp_path: Path) -> None:
+    oracle = make(tmp_path, hours=1)
+    assert run_one(oracle).status == TrialStatus.COMPLETED
+    oracle._spent = 3601.0
+    assert run_one(oracle).status == TrialStatus.STOPPED
+    oracle.save()
+    assert run_one(make(tmp_path, hours=1)).status == TrialStatus.STOPPED
+    assert run_one(make(tmp_path, hours=2)).status == TrialStatus.COMPLETED
+
+
+def test_failures_are_kept_and_only_many_in_a_row_end_the_search(tmp_path: Path) -> None:
+    oracle = make(tmp_path, tuner="random", trials=100)
+    for fail in (True, False, True, True):
+        run_one(oracle, fail=fail)
+    kept = json.loads((tmp_path / "study" / "trial_000" / "trial.json").read_text())
+    assert (kept["status"], kept["message"]) == ("FAILED", "no luck")
+    assert not oracle.gave_up
+    while not oracle.gave_up:
+        assert run_one(oracle, fail=True).status == TrialStatus.FAILED
+    assert len(oracle.trials) == 2 + FAILURES_IN_A_ROW
+    assert run_one(oracle).status == TrialStatus.STOPPED
+
+
+def test_a_lost_trial_is_handed_on_and_its_late_result_ignored(tmp_path: Path) -> None:
+    oracle = make(tmp_path, tuner="random", trials=1)
+    lost = oracle.create_trial("far")
+    oracle.end_trial(Trial(lost.hyperparameters, lost.trial_id, TrialStatus.INVALID, "lost"))
+    assert oracle.waiting
+    again = oracle.create_trial("near")
+    assert again.trial_id == lost.trial_id
+    oracle.update_trial(again.trial_id, {"auc": 0.7})
+    again.status = TrialStatus.COMPLETED
+    oracle.end_trial(again)
+    oracle.end_trial(Trial(lost.hyperparameters, lost.trial_id, TrialStatus.FAILED, "late"))
+    assert oracle.trials[again.trial_id].status == TrialStatus.COMPLETED
+    assert oracle.end_order == [again.trial_id]
+
+
+def test_bayesian_search_finds_what_chance_does_not(tmp_path: Path) -> None:
+    oracle = make(tmp_path, tuner="bayesian", trials=16)
+    best = max(run_one(oracle).hyperparameters.values["alpha"] for _ in range(16))
+    assert best > 0.98

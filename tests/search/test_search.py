@@ -1,0 +1,261 @@
+"""Searches end to end, on a tiny run."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from kdmatch.errors import UserError
+
+MakeRun = Callable[..., tuple[Path, Path]]
+
+
+def do(config: Path, root: Path, **arguments: Any) -> dict[str, Any]:
+    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.console import Console
+    from kdmatch.search.search import search
+
+    return search(load_config(config), root, [], Console(quiet=True), **arguments)
+
+
+def trials_of(root: Path) -> list[dict[str, str]]:
+    with (root / "search" / "textcnn" / "trials.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def assert_each_trial_once(root: Path, count: int) -> None:
+    folder = root / "search" / "textcnn"
+    oracle = json.loads((folder / "oracle.json").read_text("utf-8"))
+    assert sorted(oracle["end_order"]) == sorted(oracle["start_order"])
+    assert len(set(oracle["end_order"])) == len(oracle["end_order"]) == count
+    rows = trials_of(root)
+    assert len(rows) == count
+    assert {row["status"] for row in rows} <= {"completed", "stopped"}
+    values = [tuple(v for k, v in row.items() if "." in k) for row in rows]
+    assert len(set(values)) == count
+    assert len(list(folder.glob("trial_*/trial.json"))) == count
+
+
+def test_a_search_leaves_trials_a_winner_and_a_report(run: MakeRun) -> None:
+    from kdmatch.pipeline.config_loader import load_config
+
+    config, root = run()
+    before = (root / "config.yaml").read_bytes()
+    found = do(config, root, verify=2)["textcnn"]
+    folder = root / "search" / "textcnn"
+    assert_each_trial_once(root, 4)
+    rows = trials_of(root)
+    best = max(rows, key=lambda row: float(row["auc"]))
+    assert (found["best"], found["value"]) == (best["trial"], float(best["auc"]))
+    assert float(rows[0]["training.learning_rate"]) == 2e-3  # the config's own come first
+    trial = json.loads((folder / f"trial_{best['trial']}" / "trial.json").read_text("utf-8"))
+    assert trial["score"] == found["value"]
+
+    values = trial["hyperparameters"]["values"]
+    refit = load_config(config, include=[folder / "best_hyperparameters.yaml"])
+    losses, student = refit.distillation_of("textcnn"), refit.student("textcnn")
+    for name, value in values.items():
+        section, _, key = name.partition(".")
+        if section == "distillation":
+            assert getattr(losses, key) == value
+        elif section == "training":
+            assert getattr(student.training, key) == value
+        elif section == "arguments":
+            taken = student.arguments[key]
+            assert value in (taken, json.dumps(taken))
+
+    assert [row["rank_sample"] for row in found["verify"]] == [1, 2]
+    assert sorted(row["rank_full"] for row in found["verify"]) == [1, 2]
+    page = (root / "search" / "report.html").read_text("utf-8")
+    assert page.count("<svg") == 3
+    assert "distillation.alpha" in page
+    assert list(folder.glob("trial_*/tensorboard/*tfevents*"))
+    assert not list(folder.glob("trial_*/*.h5"))
+    assert (root / "config.yaml").read_bytes() == before
+
+    again = do(config, root)["textcnn"]
+    assert again["best"] == found["best"]
+    assert_each_trial_once(root, 4)
+    config.write_text(config.read_text().replace("trials: 4", "trials: 5"))
+    do(config, root)
+    assert_each_trial_once(root, 5)
+    config.write_text(config.read_text().replace("sample: 0.4", "sample: 0.5"))
+    with pytest.raises(UserError, match="holds a search with other settings or data"):
+        do(config, root)
+
+
+def test_hyperband_goes_on_from_shorter_trials(run: MakeRun) -> None:
+    config, root = run(tuner="hyperband", trials=6, objective="gauc")
+    do(config, root)
+    folder = root / "search" / "textcnn"
+    epochs = []
+    for path in sorted(folder.glob("trial_*/trial.json")):
+        values = json.loads(path.read_text("utf-8"))["hyperparameters"]["values"]
+        history = (path.parent / "history.csv").read_text("utf-8").splitlines()
+        assert "valid_gauc" in history[0]
+        assert len(history) - 1 == values["tuner/epochs"]
+        epochs.append(values["tuner/epochs"])
+        if "tuner/trial_id" in values:
+            before = folder / f"trial_{values['tuner/trial_id']}" / "history.csv"
+            assert history[: values["tuner/initial_epoch"] + 1] == before.read_text().splitlines()
+    assert set(epochs) == {1, 3}
+    assert not list(folder.glob("trial_*/checkpoint.npz"))
+
+
+def test_a_failing_trial_is_kept_with_its_reason_and_the_search_goes_on(run: MakeRun) -> None:
+    config, root = run(trials=5, space={"arguments.filters": {"choices": [8, -1]}})
+    do(config, root)
+    rows = trials_of(root)
+    failed = [row for row in rows if row["status"] == "failed"]
+    assert failed
+    assert len(rows) == 5
+    assert all(row["arguments.filters"] == "-1" for row in failed)
+    assert all("filters" in row["reason"] and "Traceback" not in row["reason"] for row in failed)
+    assert all(row["auc"] for row in rows if row["status"] != "failed")
+    kept = root / "search" / "textcnn" / f"trial_{failed[0]['trial']}" / "trial.json"
+    assert json.loads(kept.read_text("utf-8"))["status"] == "FAILED"
+
+
+def test_where_nothing_succeeds_the_reason_is_said(run: MakeRun) -> None:
+    config, root = run(trials=1, space={"arguments.filters": {"choices": [-1]}})
+    with pytest.raises(UserError, match=r"none of 1 trials succeeded; the last failed: .*filters"):
+        do(config, root)
+
+
+def test_the_sample_is_of_whole_queries(scored: Path) -> None:
+    from kdmatch.search.sample import sample_pairs
+
+    root = scored / "run"
+    pairs, queries = sample_pairs(root, "words", 0.4, 0)
+    train = pq.read_table(root / "data" / "train.parquet")
+    transfer = pq.read_table(root / "transfer" / "pairs.parquet")
+    rows = [query in set(queries) for query in train.column("query_id").to_pylist()]
+    texts = set(train.filter(np.array(rows)).column("query").to_pylist())
+    unlabelled = sum(query in texts for query in transfer.column("query").to_pylist())
+    assert 0 < len(queries) < len(set(train.column("query_id").to_pylist()))
+    assert len(pairs) == sum(rows) + unlabelled
+    assert int(np.isnan(pairs.label).sum()) == unlabelled
+    assert set(pairs.group[np.isnan(pairs.label)]) <= set(pairs.group[~np.isnan(pairs.label)])
+    assert sample_pairs(root, "words", 0.4, 0)[1] == queries
+    assert sample_pairs(root, "words", 0.4, 1)[1] != queries
+    with pytest.raises(UserError, match="queries holds none; raise the sample"):
+        sample_pairs(root, "words", 1e-9, 0)
+
+
+def test_mistakes_are_one_line(run: MakeRun) -> None:
+    import socket
+
+    config, root = run()
+    shutil.rmtree(root / "search", ignore_errors=True)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"--listen 127.0.0.1:{port}: .*in use"):
+            do(config, root, listen=("127.0.0.1", port), workers=2)
+    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.console import Console
+    from kdmatch.search.search import search
+    from kdmatch.search.worker import parse_address
+
+    with pytest.raises(UserError, match="--student 'albert': this config has textcnn"):
+        search(load_config(config), root, ["albert"], Console(quiet=True))
+    with pytest.raises(UserError, match="--join '8600': write it as host:port"):
+        parse_address("8600", "--join")
+
+
+def start(config: Path, root: Path, *options: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "kdmatch", "search", str(config), "--out", str(root), *options],
+        stdout=subprocess.DEVNULL,
+        env={name: v for name, v in os.environ.items() if not name.startswith("KERASTUNER")},
+    )
+
+
+def wait_for(there: Callable[[], Any], process: subprocess.Popen[bytes]) -> Any:
+    deadline = time.monotonic() + 400
+    while not (found := there()):
+        assert process.poll() is None, "the search ended too soon"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+@pytest.mark.slow
+def test_killed_it_goes_on_and_no_trial_is_run_twice(run: MakeRun) -> None:
+    config, root = run()
+    folder = root / "search" / "textcnn"
+    process = start(config, root)
+    try:
+        wait_for(lambda: (folder / "trial_1" / "history.csv").exists(), process)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    first = (folder / "trial_0" / "history.csv").stat().st_mtime_ns
+    again = start(config, root)
+    assert again.wait(timeout=500) == 0
+    assert_each_trial_once(root, 4)
+    assert (folder / "trial_0" / "history.csv").stat().st_mtime_ns == first
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_is_started_again(run: MakeRun) -> None:
+    config, root = run()
+    folder = root / "search" / "textcnn"
+
+    def working() -> int | None:
+        if not (folder / "trial_0").exists():
+            return None
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        return next((int(child) for child in children), None)
+
+    process = start(config, root, "--workers", "2")
+    try:
+        os.kill(wait_for(working, process), signal.SIGKILL)
+        assert process.wait(timeout=500) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert_each_trial_once(root, 4)
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_from_trial_to_trial(run: MakeRun) -> None:
+    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.search.space import space_of
+    from kdmatch.search.trial import Rung, TrialTrainer
+
+    config_file, root = run(steps=3, epochs=1)
+    config = load_config(config_file)
+    trainer = TrialTrainer(config, "textcnn", space_of(config, "textcnn"), root)
+
+    def resident() -> float:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    megabytes = []
+    for i in range(50):
+        trainer.train({}, root / "search" / "memory" / f"trial_{i}", Rung(1))
+        megabytes.append(resident())
+    print("MiB after trials 10, 20, … 50:", [round(m) for m in megabytes[9::10]])
+    assert megabytes[49] - megabytes[9] < 60
+
+
+def test_the_yaml_of_the_winner_says_where_it_comes_from(run: MakeRun) -> None:
+    config, root = run(trials=1)
+    do(config, root)
+    text = (root / "search" / "textcnn" / "best_hyperparameters.yaml").read_text("utf-8")
+    assert text.startswith("# textcnn: trial 0, best of 1 on tiny: auc 0.")
+    assert set(yaml.safe_load(text)) == {"students"}

@@ -1,0 +1,130 @@
+"""What a search varies, and how its values come back into a config."""
+
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+import pytest
+import yaml
+
+from kdmatch.errors import UserError
+from kdmatch.pipeline.config import Config
+from kdmatch.pipeline.config_loader import load_config, parse_config
+from kdmatch.search.space import hyperparameters, overrides, space_of, with_overrides
+
+RAW: dict[str, Any] = {
+    "name": "x",
+    "data": {"train": "train.parquet"},
+    "teacher": {"preset": "bert_2l_64"},
+    "distillation": {"alpha": 0.5},
+    "students": {
+        "albert": {"preset": "albert_1l_64", "arguments": {"dropout": 0.0}},
+        "textcnn": {"preset": "textcnn_64", "training": {"learning_rate": 0.5}},
+    },
+}
+
+
+def config(**search: Any) -> Config:
+    return parse_config({**RAW, "search": search}, "test")
+
+
+def test_ranges_stand_beside_the_fields() -> None:
+    names = {student: {p.name for p in space_of(config(), student)} for student in RAW["students"]}
+    assert names["albert"] == {
+        *(f"distillation.{name}" for name in ("alpha", "beta", "gamma", "scaling", "soft")),
+        "distillation.temperature",
+        *(f"training.{name}" for name in ("hard", "learning_rate", "warmup")),
+        "arguments.dropout",
+    }
+    assert names["textcnn"] == names["albert"] | {"arguments.filters", "arguments.widths"}
+
+
+def test_the_search_begins_at_the_configs_own_values() -> None:
+    start = {p.name: p.start for p in space_of(config(), "textcnn")}
+    assert start["distillation.alpha"] == 0.5
+    assert start["arguments.widths"] == "[1, 2, 3]"
+    assert start["arguments.filters"] == 64
+    assert start["training.learning_rate"] == 4e-3  # 0.5 lies above the range
+    assert {p.name: p.start for p in space_of(config(), "albert")}["arguments.dropout"] == 0.0
+
+
+def test_yaml_replaces_adds_and_removes_ranges() -> None:
+    space = {
+        "distillation.alpha": {"low": 1, "high": 2},
+        "training.batch_size": {"low": 16, "high": 64, "sampling": "log"},
+        "training.hard": None,
+        "arguments.widths": {"choices": [[1], [1, 2, 3]]},
+    }
+    found = {p.name: p for p in space_of(config(space=space), "textcnn")}
+    assert found["distillation.alpha"].range.high == 2
+    assert "training.hard" not in found
+    assert found["arguments.widths"].labels == ["[1]", "[1, 2, 3]"]
+    made = hyperparameters(list(found.values()), "textcnn-0")
+    made_batch = next(hp for hp in made.space if hp.name == "training.batch_size")
+    assert isinstance(made_batch.random_sample(1), int)
+    assert "arguments.widths" not in {p.name for p in space_of(config(space=space), "albert")}
+
+
+def test_temperature_counts_only_where_the_loss_has_one() -> None:
+    space = space_of(config(), "albert")
+    made = hyperparameters(space, "albert-0")
+    assert "distillation.temperature" not in made.values  # soft begins as mse
+    oracle = keras_tuner.oracles.RandomSearchOracle(
+        keras_tuner.Objective("auc", "max"), hyperparameters=made, seed=1
+    )
+    seen = [oracle._random_values() for _ in range(40)]
+    for values in seen:
+        has = values["distillation.soft"] in ("ranknet", "listwise")
+        assert ("distillation.temperature" in values) == has
+        assert ("temperature" in overrides(space, values)["distillation"]) == has
+    assert len({values["distillation.soft"] for values in seen}) == 4
+    fixed = {"distillation.soft": None}
+    assert "distillation.temperature" not in {
+        p.name for p in space_of(config(space=fixed), "albert")
+    }
+
+
+def test_a_refit_uses_exactly_the_values_found(tmp_path: Path) -> None:
+    space = space_of(config(), "textcnn")
+    values = {
+        "distillation.alpha": 0.123456789012345,
+        "distillation.soft": "listwise",
+        "distillation.temperature": 1.75,
+        "training.learning_rate": 3.3e-4,
+        "arguments.widths": "[2, 3, 4]",
+        "arguments.filters": 96,
+    }
+    keys = {"students": {"textcnn": overrides(space, values)}}
+    (tmp_path / "best.yaml").write_text(yaml.safe_dump(keys), encoding="utf-8")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(RAW), encoding="utf-8")
+    refit = load_config(tmp_path / "config.yaml", include=[tmp_path / "best.yaml"])
+    losses = refit.distillation_of("textcnn")
+    assert (losses.alpha, losses.soft, losses.temperature) == (0.123456789012345, "listwise", 1.75)
+    assert losses.gamma == 1.0
+    assert refit.student("textcnn").training.learning_rate == 3.3e-4
+    assert refit.student("textcnn").arguments == {"widths": [2, 3, 4], "filters": 96}
+    assert refit.distillation_of("albert").alpha == 0.5
+    assert refit == with_overrides(
+        parse_config(RAW, "test"), "textcnn", keys["students"]["textcnn"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ({"distillation.alhpa": {"low": 0, "high": 1}}, "did you mean 'distillation.alpha'"),
+        ({"zzz": {"low": 0, "high": 1}}, "unknown parameter 'zzz'; known: arguments.dropout"),
+        ({"training.steps": {"low": 1, "high": 2}}, "training.steps is not searched; set search.s"),
+        ({"training.hard": {"low": 0, "high": 1}}, "training.hard is 'both', not a number"),
+    ],
+)
+def test_a_space_that_cannot_be_is_one_line(space: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        space_of(config(space=space), "albert")
+    assert "\n" not in str(caught.value)
+
+
+def test_nothing_left_to_search() -> None:
+    names = [p.name for p in space_of(config(), "albert")]
+    with pytest.raises(UserError, match="nothing is left to search for albert"):
+        space_of(config(space=dict.fromkeys(names)), "albert")
