@@ -68,15 +68,15 @@ class SimilarityKernels(layers.Layer):
         super().__init__(**kwargs)
         self.kernels = kernels
         step = 2.0 / (kernels - 1)
-        self._means = [1.0] + [1.0 - step / 2 - step * i for i in range(kernels - 1)]
-        self._widths = [1e-3] + [0.1] * (kernels - 1)
+        self.means = [1.0] + [1.0 - step / 2 - step * i for i in range(kernels - 1)]
+        self.widths = [1e-3] + [0.1] * (kernels - 1)
 
     def call(self, query: Any, document: Any, query_mask: Any, document_mask: Any) -> Any:
         query = _unit(query)
         document = _unit(document)
         similarity = ops.einsum("bqd,bed->bqe", query, document)[..., None]
-        means = ops.convert_to_tensor(self._means, dtype=similarity.dtype)
-        widths = ops.convert_to_tensor(self._widths, dtype=similarity.dtype)
+        means = ops.convert_to_tensor(self.means, dtype=similarity.dtype)
+        widths = ops.convert_to_tensor(self.widths, dtype=similarity.dtype)
         near = ops.exp(-ops.square(similarity - means) / (2.0 * ops.square(widths)))
         near = near * ops.cast(document_mask, near.dtype)[:, None, :, None]
         counts = ops.log1p(ops.sum(near, axis=2))

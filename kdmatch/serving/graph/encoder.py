@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from kdmatch.serving.graph.attention import Places, attend, find_places
+from kdmatch.serving.graph.dense import dense
 from kdmatch.serving.graph.pack import Packed
 from kdmatch.serving.graph.weights import EncoderWeights, Layer
 
@@ -37,7 +38,7 @@ def score_packed(
         ],
         axis=1,
     )
-    logit = _dense(tf.tanh(_dense(pooled, weights.head)), weights.logit)
+    logit = dense(tf.tanh(dense(pooled, weights.head)), weights.logit)
     return tf.reshape(tf.tanh(logit), [-1])
 
 
@@ -51,21 +52,16 @@ def _embed(weights: EncoderWeights, page: Packed, segments: tf.Tensor) -> tf.Ten
 def _transform(layer: Layer, x: tf.Tensor, places: Places, heads: int, wide: tf.DType) -> tf.Tensor:
     """One layer, from unit vectors to unit vectors."""
 
-    def dense(y: tf.Tensor, pair: Pair) -> tf.Tensor:
-        return tf.cast(_dense(tf.cast(y, wide), pair), tf.float32)
+    def product(y: tf.Tensor, pair: Pair) -> tf.Tensor:
+        return tf.cast(dense(tf.cast(y, wide), pair), tf.float32)
 
-    found = attend(dense(x, layer.qkv), places, heads)
+    found = attend(product(x, layer.qkv), places, heads)
     skip = x * layer.skip if layer.skip.ndim == 1 else tf.matmul(x, layer.skip)
-    z = dense(found, layer.attended) + skip
+    z = product(found, layer.attended) + skip
     x = _unit(z if layer.is_centred else _centre(z))
-    inner = _dense(tf.cast(x, wide), layer.inner)
-    outer = _dense(tf.nn.gelu(inner, approximate=True), layer.outer)
+    inner = dense(tf.cast(x, wide), layer.inner)
+    outer = dense(tf.nn.gelu(inner, approximate=True), layer.outer)
     return _unit(_centre(tf.cast(outer, tf.float32) + x * layer.inner_skip))
-
-
-def _dense(x: tf.Tensor, pair: Pair) -> tf.Tensor:
-    kernel, bias = (tf.constant(one, x.dtype) for one in pair)
-    return tf.nn.bias_add(tf.matmul(x, kernel), bias)
 
 
 def _centre(x: tf.Tensor) -> tf.Tensor:

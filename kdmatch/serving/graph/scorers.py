@@ -7,10 +7,14 @@ import tensorflow as tf
 
 from kdmatch.models.albert import AlbertMatcher
 from kdmatch.models.bert import BertMatcher
+from kdmatch.models.textcnn import TextCnnMatcher
+from kdmatch.serving.graph.cnn import score_words
+from kdmatch.serving.graph.cnn_weights import cnn_weights
 from kdmatch.serving.graph.encoder import score_packed
 from kdmatch.serving.graph.pack import Packed, pack_padded, pack_text
 from kdmatch.serving.graph.segments import match_segments
 from kdmatch.serving.graph.weights import encoder_weights
+from kdmatch.serving.graph.words import PageWords, number_ids, number_text
 
 Ids = dict[str, tf.Tensor]
 
@@ -40,6 +44,8 @@ def make_scorer(matcher: keras.Model, encoder: Any, graph: str, precision: str) 
     """
     if graph == "packed" and isinstance(matcher, BertMatcher | AlbertMatcher):
         return PackedScorer(matcher, encoder, tf.dtypes.as_dtype(precision))
+    if graph == "packed" and isinstance(matcher, TextCnnMatcher):
+        return CnnScorer(matcher, encoder)
     return KerasScorer(matcher, encoder)
 
 
@@ -85,3 +91,27 @@ class PackedScorer:
 
     def from_tokens(self, ids: Ids) -> tf.Tensor:
         return self._score(*pack_padded(ids["token_ids"], ids["segment_ids"]).tensors())
+
+
+class CnnScorer:
+    """The graph of a TextCNN, each distinct word of a page convolved once."""
+
+    def __init__(self, matcher: TextCnnMatcher, encoder: Any) -> None:
+        weights = cnn_weights(matcher)
+        numbers = tf.TensorSpec([None, None], tf.int32)
+
+        @tf.function(
+            autograph=False, input_signature=[tf.TensorSpec([None], tf.int32), numbers, numbers]
+        )
+        def score(*tensors: tf.Tensor) -> tf.Tensor:
+            return score_words(weights, PageWords(*tensors))
+
+        self.variables: list[tf.Variable] = []
+        self._score = score
+        self._encoder = encoder
+
+    def from_text(self, query: tf.Tensor, document: tf.Tensor) -> tf.Tensor:
+        return self._score(*number_text(self._encoder, query, document).tensors())
+
+    def from_tokens(self, ids: Ids) -> tf.Tensor:
+        return self._score(*number_ids(ids["query_ids"], ids["document_ids"]).tensors())

@@ -66,14 +66,14 @@ class EncoderWeights:
 def encoder_weights(matcher: BertMatcher | AlbertMatcher) -> EncoderWeights:
     """Read and fold the weights of a matcher, in float64, kept as float32."""
     encoder = matcher.encoder
-    values = _by_path(encoder)
+    values = by_path(encoder)
     tokens, positions, segments = (
         values[f"{name}_embedding/embeddings"] for name in ("token", "position", "segment")
     )
     scale, shift = _norm(values, "embeddings_layer_norm")
     if isinstance(matcher, AlbertMatcher):
         names = ["group_0_inner_layer_0"] * encoder.num_layers
-        projection = _dense(values, "embedding_projection")
+        projection = dense(values, "embedding_projection")
     else:
         names = [f"transformer_layer_{i}" for i in range(encoder.num_layers)]
         projection = None
@@ -82,7 +82,7 @@ def encoder_weights(matcher: BertMatcher | AlbertMatcher) -> EncoderWeights:
         layers.append(_fold(values, name, encoder.num_heads, scale, shift, projection))
         scale, shift = _norm(values, f"{name}/feedforward_layer_norm")
         projection = None
-    ends = _by_path(matcher)
+    ends = by_path(matcher)
     return EncoderWeights(
         heads=encoder.num_heads,
         tokens=_float32(_centre(tokens)),
@@ -90,8 +90,8 @@ def encoder_weights(matcher: BertMatcher | AlbertMatcher) -> EncoderWeights:
         layers=tuple(layers),
         scale=_float32(scale),
         shift=_float32(shift),
-        head=_pair(*_dense(ends, "head")),
-        logit=_pair(*_dense(ends, "logit")),
+        head=pair(*dense(ends, "head")),
+        logit=pair(*dense(ends, "logit")),
     )
 
 
@@ -106,16 +106,16 @@ def _fold(
     attention = f"{name}/self_attention_layer"
     kernels, biases = [], []
     for part in ("query", "key", "value"):
-        kernel, bias = _dense(values, f"{attention}/{part}")
+        kernel, bias = dense(values, f"{attention}/{part}")
         hidden = kernel.shape[0]
         shrink = (hidden // heads) ** -0.5 if part == "query" else 1.0
         kernels.append(kernel.reshape(hidden, -1) * shrink)
         biases.append(bias.reshape(-1) * shrink)
     qkv, qkv_bias = np.concatenate(kernels, axis=1), np.concatenate(biases)
-    output, output_bias = _dense(values, f"{attention}/attention_output")
+    output, output_bias = dense(values, f"{attention}/attention_output")
     output = output.reshape(-1, output.shape[-1])
-    inner, inner_bias = _dense(values, f"{name}/feedforward_intermediate_dense")
-    outer, outer_bias = _dense(values, f"{name}/feedforward_output_dense")
+    inner, inner_bias = dense(values, f"{name}/feedforward_intermediate_dense")
+    outer, outer_bias = dense(values, f"{name}/feedforward_output_dense")
     inner_scale, inner_shift = _norm(values, f"{name}/self_attention_layer_norm")
 
     if projection is None:
@@ -129,17 +129,17 @@ def _fold(
         skip, skip_bias = _centre(matrix), _centre(whole_bias)
         output, output_bias = _centre(output), _centre(output_bias)
     return Layer(
-        qkv=_pair(entry, entry_bias),
+        qkv=pair(entry, entry_bias),
         skip=_float32(skip),
-        attended=_pair(output, output_bias + skip_bias),
-        inner=_pair(inner_scale[:, None] * inner, inner_shift @ inner + inner_bias),
+        attended=pair(output, output_bias + skip_bias),
+        inner=pair(inner_scale[:, None] * inner, inner_shift @ inner + inner_bias),
         inner_skip=_float32(inner_scale),
-        outer=_pair(outer, outer_bias + inner_shift),
+        outer=pair(outer, outer_bias + inner_shift),
         is_centred=projection is not None,
     )
 
 
-def _by_path(model: Any) -> dict[str, Array]:
+def by_path(model: Any) -> dict[str, Array]:
     """Weights by their path, in float64."""
     return {v.path: np.asarray(v.numpy(), np.float64) for v in model.weights}
 
@@ -150,7 +150,7 @@ def _norm(values: dict[str, Array], name: str) -> tuple[Array, Array]:
     return scale * len(scale) ** 0.5, values[f"{name}/beta"]
 
 
-def _dense(values: dict[str, Array], name: str) -> tuple[Array, Array]:
+def dense(values: dict[str, Array], name: str) -> tuple[Array, Array]:
     return values[f"{name}/kernel"], values[f"{name}/bias"]
 
 
@@ -158,7 +158,7 @@ def _centre(x: Array) -> Array:
     return x - x.mean(axis=-1, keepdims=True)
 
 
-def _pair(kernel: Array, bias: Array) -> tuple[Array, Array]:
+def pair(kernel: Array, bias: Array) -> tuple[Array, Array]:
     return _float32(kernel), _float32(bias)
 
 
