@@ -37,11 +37,17 @@ def _wordpiece(encoder: Any) -> Any:
 
     ids = {token: i for i, token in enumerate(encoder.vocabulary)}
     tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=100))
-    bert = normalizers.BertNormalizer(
-        lowercase=encoder.lower_case, strip_accents=encoder.lower_case
+    # TensorFlow Text folds case by NFKC and makes controls spaces; BERT's own code does neither.
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            *(_fold() if encoder.lower_case else []),
+            *([_replace(r"\p{Default_Ignorable_Code_Point}", "")] if encoder.lower_case else []),
+            _replace(r"[\p{Cc}\p{Cf}]", " "),
+            normalizers.BertNormalizer(
+                clean_text=False, lowercase=encoder.lower_case, strip_accents=encoder.lower_case
+            ),
+        ]
     )
-    # TensorFlow Text folds case by NFKC, where BERT's own code decomposes only.
-    tokenizer.normalizer = normalizers.Sequence([*(_fold() if encoder.lower_case else []), bert])
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
@@ -68,7 +74,7 @@ def _words(encoder: Any) -> Any:
     tokenizer.normalizer = normalizers.Sequence(
         [
             *_fold(),
-            normalizers.Replace(Regex(rf"[^{known}\s\p{{Z}}\p{{C}}]"), unknown),
+            _replace(rf"[^{known}\s\p{{Z}}\p{{C}}]", unknown),
         ]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -90,6 +96,12 @@ def _fold() -> list[Any]:
         normalizers.Replace("ß", "ss"),
         normalizers.Replace("ς", "σ"),
     ]
+
+
+def _replace(pattern: str, by: str) -> Any:
+    from tokenizers import Regex, normalizers
+
+    return normalizers.Replace(Regex(pattern), by)
 
 
 class PairTokenizer:
