@@ -202,6 +202,11 @@ def export(
     run: RunArgument,
     student: Annotated[str, typer.Option(help="Which model, or all.")] = "all",
     to: Annotated[Path, typer.Option(help="Base folder.")] = Path("saved_models"),
+    format_: Annotated[
+        str, typer.Option("--format", help="savedmodel, onnx or openvino.")
+    ] = "savedmodel",
+    graph: Annotated[str, typer.Option(help="packed, or keras: as it was trained.")] = "packed",
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
 ) -> None:
     """Export a run's students as the next version under a model base.
 
@@ -213,7 +218,8 @@ def export(
 
     names = list(config.students) if student == "all" else [student]
     for name in names:
-        typer.echo(f"{name}: {export_model(config, run, name, to / name)}")
+        written = export_model(config, run, name, to / name, format_, graph, precision)
+        typer.echo(f"{name}: {written}")
 
 
 @app.command()

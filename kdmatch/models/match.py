@@ -45,7 +45,7 @@ class SimilarityKernels(layers.Layer):
 
     Cosine similarities of all word pairs pass through `kernels` Gaussians with
     means from -0.9 to 1 (the one at 1, with width 0.001, counts exact
-    matches); each is summed over the document and its `log1p` averaged over
+    matches); each is summed over the document and its `log(1 + x)` averaged over
     the query's words.
 
     Args:
@@ -69,18 +69,19 @@ class SimilarityKernels(layers.Layer):
         super().__init__(**kwargs)
         self.kernels = kernels
         step = 2.0 / (kernels - 1)
-        self._means = [1.0] + [1.0 - step / 2 - step * i for i in range(kernels - 1)]
-        self._widths = [1e-3] + [0.1] * (kernels - 1)
+        self.means = [1.0] + [1.0 - step / 2 - step * i for i in range(kernels - 1)]
+        self.widths = [1e-3] + [0.1] * (kernels - 1)
 
     def call(self, query: Any, document: Any, query_mask: Any, document_mask: Any) -> Any:
         query = _unit(query)
         document = _unit(document)
         similarity = ops.einsum("bqd,bed->bqe", query, document)[..., None]
-        means = ops.convert_to_tensor(self._means, dtype=similarity.dtype)
-        widths = ops.convert_to_tensor(self._widths, dtype=similarity.dtype)
+        means = ops.convert_to_tensor(self.means, dtype=similarity.dtype)
+        widths = ops.convert_to_tensor(self.widths, dtype=similarity.dtype)
         near = ops.exp(-ops.square(similarity - means) / (2.0 * ops.square(widths)))
         near = near * ops.cast(document_mask, near.dtype)[:, None, :, None]
-        counts = ops.log1p(ops.sum(near, axis=2))
+        # Not log1p, which has no converter to ONNX; counts below 1e-7 do not matter.
+        counts = ops.log(1.0 + ops.sum(near, axis=2))
         inside = ops.cast(query_mask, near.dtype)[:, :, None]
         return ops.sum(counts * inside, axis=1) / ops.maximum(ops.sum(inside, axis=1), 1e-6)
 

@@ -54,19 +54,42 @@ def _export(config: Config, root: Path, name: str, folder: Path) -> dict[str, An
     return {"version": export_model(config, root, name, folder).name}
 
 
-def export_model(config: Config, root: Path, name: str, base: Path) -> Path:
+def export_model(
+    config: Config,
+    root: Path,
+    name: str,
+    base: Path,
+    format: str = "savedmodel",
+    graph: str = "packed",
+    precision: str = "float32",
+) -> Path:
     """Export a run's teacher or the best seed of one of its students into `base`.
 
+    Args:
+        config: Config of the run.
+        root: Path of the run.
+        name: str. The model.
+        base: Path. Its versions' folder.
+        format: str. "savedmodel", "onnx" or "openvino".
+        graph, precision: str. As `kdmatch.export`; a SavedModel's alone.
+
+    Returns:
+        the folder written.
+
     Raises:
-        UserError: if the run has no such model, or it is not trained yet.
+        UserError: if the run has no such model, or it is not trained yet, or
+            the options do not go together.
     """
     from kdmatch.serving.export import export
+    from kdmatch.serving.formats import export_format
     from kdmatch.text.encoder import load_encoder
 
     if name not in exported_models(config):
         raise UserError(
             f"{root}: no model {name!r}; this run has {', '.join(exported_models(config))}"
         )
+    if format != "savedmodel" and (graph, precision) != ("packed", "float32"):
+        raise UserError(f"--graph and --precision are a SavedModel's; format {format} has neither")
     preset = model_config(config, name).preset
     folder = root / "teacher"
     if name != "teacher":
@@ -75,11 +98,12 @@ def export_model(config: Config, root: Path, name: str, base: Path) -> Path:
             raise UserError(f"{student}: not trained yet; call `kdmatch run` first")
         folder = best_seed(config, student)
     keras.utils.clear_session(free_memory=True)
+    matcher = load_matcher(folder)
+    encoder = load_encoder(root / "text" / encoder_kind(preset))
+    if format != "savedmodel":
+        return export_format(matcher, encoder, base, format)
     return export(
-        load_matcher(folder),
-        load_encoder(root / "text" / encoder_kind(preset)),
-        base,
-        warmup=_warmup_page(root),
+        matcher, encoder, base, warmup=_warmup_page(root), graph=graph, precision=precision
     )
 
 

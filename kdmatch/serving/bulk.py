@@ -6,8 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kdmatch.data.readers import read_batches
-from kdmatch.errors import UserError
-from kdmatch.serving.versions import latest_version
+from kdmatch.serving.engines import load_engine
 
 
 def score_file(model: Path, data: Path, out: Path, batch_rows: int = 512) -> int:
@@ -15,7 +14,7 @@ def score_file(model: Path, data: Path, out: Path, batch_rows: int = 512) -> int
 
     Args:
         model: a version's folder, or a model's base folder, whose latest
-            version is taken.
+            version is taken, or a folder for ONNX Runtime or OpenVINO.
         data: any file that `kdmatch.read` reads.
         out: Parquet file; it appears complete or not at all.
         batch_rows: int. Rows scored at a time.
@@ -26,11 +25,7 @@ def score_file(model: Path, data: Path, out: Path, batch_rows: int = 512) -> int
     Raises:
         UserError: if there is no model or a row is bad.
     """
-    version = _version_folder(model)
-    import tensorflow as tf
-    import tensorflow_text  # noqa: F401  registers its ops
-
-    signature = tf.saved_model.load(str(version)).signatures["serving_default"]
+    score = load_engine(model)
     partial = out.with_name(out.name + ".partial")
     writer: pq.ParquetWriter | None = None
     count = 0
@@ -39,11 +34,10 @@ def score_file(model: Path, data: Path, out: Path, batch_rows: int = 512) -> int
             scores: list[float] = []
             for start in range(0, rows.num_rows, batch_rows):
                 part = rows.slice(start, batch_rows)
-                answer = signature(
-                    query=tf.constant(part.column("query").to_pylist()),
-                    document=tf.constant(part.column("document").to_pylist()),
+                queries, documents = (
+                    part.column(side).to_pylist() for side in ("query", "document")
                 )
-                scores.extend(answer["score"].numpy().tolist())
+                scores.extend(score(queries, documents).tolist())
             scored = rows.append_column("score", pa.array(scores, pa.float32()))
             writer = writer or pq.ParquetWriter(partial, scored.schema)
             writer.write_batch(scored)
@@ -54,15 +48,3 @@ def score_file(model: Path, data: Path, out: Path, batch_rows: int = 512) -> int
     finally:
         partial.unlink(missing_ok=True)
     return count
-
-
-def _version_folder(model: Path) -> Path:
-    if (model / "saved_model.pb").is_file():
-        return model
-    latest = latest_version(model) if model.is_dir() else None
-    if latest is None:
-        raise UserError(
-            f"{model}: no exported model here; give a version's folder or its base, "
-            "for example RUN/export/albert"
-        )
-    return model / str(latest)

@@ -8,11 +8,14 @@ import keras
 import tensorflow as tf
 
 from kdmatch.errors import UserError
+from kdmatch.serving.graph.scorers import Scorer, make_scorer
 from kdmatch.serving.ops import check_ops
 from kdmatch.serving.versions import new_version, next_version
 from kdmatch.serving.warmup import write_warmup
 
 WARMUP_SIZES = (1, 2, 5, 10, 20, 50)
+GRAPHS = ("packed", "keras")
+PRECISIONS = ("float32", "bfloat16")
 
 
 def export(
@@ -21,6 +24,8 @@ def export(
     base: str | Path,
     version: int | None = None,
     warmup: tuple[str, Sequence[str]] | None = None,
+    graph: str = "packed",
+    precision: str = "float32",
 ) -> Path:
     """Write `<base>/<version>/`, complete or not at all.
 
@@ -35,19 +40,30 @@ def export(
         version: int, or None for the next one.
         warmup: a query and documents to warm the server with, in pages of
             several sizes; None writes no warm-up file.
+        graph: str. "packed", the inference graph of `kdmatch.serving.graph`,
+            or "keras", the model as it was trained, to compare with.
+        precision: str. "float32" or "bfloat16", in which the packed graph
+            computes the layers' products.
 
     Returns:
         the version's folder.
 
     Raises:
-        UserError: if the backend is not TensorFlow, encoder and matcher do not
-            fit, the version exists, or the graph holds an op that TensorFlow
-            Serving does not have.
+        UserError: if the backend is not TensorFlow, graph or precision is
+            unknown, encoder and matcher do not fit, the version exists, or the
+            graph holds an op that TensorFlow Serving does not have.
     """
     if keras.backend.backend() != "tensorflow":
         raise UserError(
             f"export needs the TensorFlow backend, not {keras.backend.backend()}; "
             "set KERAS_BACKEND=tensorflow"
+        )
+    if graph not in GRAPHS:
+        raise UserError(f"graph {graph!r} is unknown; choose one of {', '.join(GRAPHS)}")
+    if precision not in PRECISIONS or (graph == "keras" and precision != "float32"):
+        raise UserError(
+            f"precision {precision!r} is unknown to graph {graph!r}; choose one of "
+            f"{', '.join(PRECISIONS if graph == 'packed' else PRECISIONS[:1])}"
         )
     needed = set(matcher.input)
     if set(encoder.input_names) != needed:
@@ -58,7 +74,7 @@ def export(
     base = Path(base)
     number = version or next_version(base)
     with new_version(base, number) as folder:
-        _save(matcher, encoder, folder)
+        _save(make_scorer(matcher, encoder, graph, precision), encoder.input_names, folder)
         check_ops(folder)
         if warmup is not None:
             query, documents = warmup
@@ -67,44 +83,24 @@ def export(
     return base / str(number)
 
 
-def _save(matcher: keras.Model, encoder: Any, folder: Path) -> None:
-    text = tf.TensorSpec([None], tf.string)
-
-    class Serving(tf.Module):
-        """Holds what the graphs below read, so that it is saved with them."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.weights = [variable.value for variable in matcher.variables]
-
-        @tf.function(
-            autograph=False,
-            input_signature=[
-                tf.TensorSpec([None], tf.string, name="query"),
-                tf.TensorSpec([None], tf.string, name="document"),
-            ],
-        )
-        def from_text(self, query: tf.Tensor, document: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {"score": matcher(encoder(query, document), training=False)}
-
-        @tf.function(
-            autograph=False,
-            input_signature=[
-                {
-                    name: tf.TensorSpec([None, None], tf.int32, name=name)
-                    for name in encoder.input_names
-                }
-            ],
-        )
-        def from_tokens(self, ids: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            return {"score": matcher(ids, training=False)}
-
-    serving = Serving()
+def _save(scorer: Scorer, names: Sequence[str], folder: Path) -> None:
+    # Not methods of a module: it would save, and trace, each function a second time.
+    from_text = tf.function(lambda **text: {"score": scorer.from_text(**text)}, autograph=False)
+    from_tokens = tf.function(lambda **ids: {"score": scorer.from_tokens(ids)}, autograph=False)
+    holder = tf.Module()
+    holder.variables_of_scorer = scorer.variables
     tf.saved_model.save(
-        serving,
+        holder,
         str(folder),
         signatures={
-            "serving_default": serving.from_text.get_concrete_function(text, text),
-            "tokens": serving.from_tokens.get_concrete_function(),
+            "serving_default": from_text.get_concrete_function(
+                **{
+                    name: tf.TensorSpec([None], tf.string, name=name)
+                    for name in ("query", "document")
+                }
+            ),
+            "tokens": from_tokens.get_concrete_function(
+                **{name: tf.TensorSpec([None, None], tf.int32, name=name) for name in names}
+            ),
         },
     )

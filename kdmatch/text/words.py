@@ -11,6 +11,7 @@ import tensorflow_text as tf_text
 from kdmatch.text.clean import clean_utf8
 
 PADDING, UNKNOWN = "[PAD]", "\ufffd"
+BYTES_PER_WORD = 32  # read at most, on average, of a text that is cut to so many words
 _BREAKS = r"[\s\p{Z}\p{C}]+"
 _ALONE = r"[\p{P}\p{S}]"
 
@@ -61,10 +62,13 @@ class WordEncoder:
     def tokenize(self, text: tf.Tensor, max_words: int | None = None) -> tf.RaggedTensor:
         """Ids `(batch, (words))` of strings `(batch,)`."""
         limit = max_words or self.max_document_words
-        chunks = split_chunks(clean_utf8(text, max_bytes=32 * limit))
+        return self.segment(clean_utf8(text, BYTES_PER_WORD * limit))[:, :limit]
+
+    def segment(self, text: tf.Tensor) -> tf.RaggedTensor:
+        """Ids `(batch, (words))` of valid UTF-8 `(batch,)`, however many."""
+        chunks = split_chunks(text)
         flat = tf.strings.regex_replace(chunks.flat_values, self._unknown, UNKNOWN)
-        ids = self._tokenizer.tokenize(chunks.with_flat_values(flat)).merge_dims(-2, -1)
-        return ids[:, :limit]
+        return self._tokenizer.tokenize(chunks.with_flat_values(flat)).merge_dims(-2, -1)
 
     def __call__(self, query: tf.Tensor, document: tf.Tensor) -> dict[str, tf.Tensor]:
         return {

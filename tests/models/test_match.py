@@ -71,5 +71,5 @@ def test_masked_words_do_not_count():
 
 def test_eleven_kernels_are_those_of_the_paper():
     layer = SimilarityKernels()
-    assert layer._means == pytest.approx([1, 0.9, 0.7, 0.5, 0.3, 0.1, -0.1, -0.3, -0.5, -0.7, -0.9])
+    assert layer.means == pytest.approx([1, 0.9, 0.7, 0.5, 0.3, 0.1, -0.1, -0.3, -0.5, -0.7, -0.9])
     assert SimilarityKernels.from_config(layer.get_config()).kernels == 11

@@ -1,0 +1,6 @@
+"""Inference graphs of their own: the score of the Keras model, less of its work.
+
+Weights are constants, the tokens of a page lie in one vector without padding,
+the query of a page is read once, and layers are folded into each other where
+that is exact. Everything is written with TensorFlow's own operations.
+"""

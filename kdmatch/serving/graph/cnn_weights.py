@@ -1,0 +1,104 @@
+"""A TextCNN's weights, arranged so that each distinct word is convolved once."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kdmatch.models.match import SimilarityKernels
+from kdmatch.models.textcnn import CnnAttentionMatcher, TextCnnMatcher
+from kdmatch.serving.graph.weights import Array, by_path, dense, pair
+
+
+@dataclass(frozen=True)
+class AttentionWeights:
+    """Kernel and bias of the two dense layers of a `CnnAttentionMatcher`.
+
+    Attributes:
+        keys: `(f, filters)`. Their products are the attention, scaled.
+        compare: `(4 · f, filters)`. Of a word and what it found.
+    """
+
+    keys: tuple[Array, Array]
+    compare: tuple[Array, Array]
+
+
+@dataclass(frozen=True)
+class CnnWeights:
+    """All that the graph of a `TextCnnMatcher` reads; `f` is filters times widths.
+
+    A convolution is a sum over taps, the places `offsets` around a word, and
+    each tap a product. Narrow widths have zeros at the taps they lack.
+
+    Attributes:
+        words: `(vocabulary, dimension)`. Word vectors, padding 0.
+        offsets: int32 `(taps,)`.
+        taps: `(dimension, taps · f)`.
+        channels: `(taps · 2, f)`, or None without match channels.
+        bias: `(f,)`.
+        means, widths: `(kernels,)`. Of the similarity kernels; empty without them.
+        attention: AttentionWeights, or None for a plain TextCNN.
+        head, logit: kernel and bias of the head's dense layers.
+    """
+
+    words: Array
+    offsets: Array
+    taps: Array
+    channels: Array | None
+    bias: Array
+    means: Array
+    widths: Array
+    attention: AttentionWeights | None
+    head: tuple[Array, Array]
+    logit: tuple[Array, Array]
+
+
+def cnn_weights(matcher: TextCnnMatcher) -> CnnWeights:
+    """Read and arrange the weights of a matcher."""
+    values = by_path(matcher)
+    config = matcher.get_config()
+    words = values["word_embedding/embeddings"].copy()
+    words[0] = 0.0
+    widest = max(config["widths"])
+    offsets = np.arange(widest, dtype=np.int32) - (widest - 1) // 2
+    inputs = words.shape[1] + 2 * config["match_channels"]
+    columns = []
+    for width in config["widths"]:
+        kernel = np.zeros((widest, inputs, config["filters"]))
+        # As TensorFlow pads: of an even width the spare place lies behind.
+        first = (widest - 1) // 2 - (width - 1) // 2
+        kernel[first : first + width] = values[f"conv_{width}/kernel"]
+        columns.append(kernel)
+    kernel = np.concatenate(columns, axis=-1)
+    of_words, of_channels = np.split(kernel, [words.shape[1]], axis=1)
+    attention = None
+    if isinstance(matcher, CnnAttentionMatcher):
+        # Both sides of the product carry half of the scale.
+        shrink = config["filters"] ** -0.25
+        attention = AttentionWeights(
+            keys=pair(*(one * shrink for one in dense(values, "attend"))),
+            compare=pair(*dense(values, "compare")),
+        )
+    means, deviations = _kernels(config["kernels"])
+    return CnnWeights(
+        words=words.astype(np.float32),
+        offsets=offsets,
+        taps=np.concatenate(list(of_words), axis=-1).astype(np.float32),
+        channels=(
+            of_channels.reshape(-1, kernel.shape[-1]).astype(np.float32)
+            if config["match_channels"]
+            else None
+        ),
+        bias=np.concatenate([values[f"conv_{w}/bias"] for w in config["widths"]]).astype("float32"),
+        means=means,
+        widths=deviations,
+        attention=attention,
+        head=pair(*dense(values, "head")),
+        logit=pair(*dense(values, "logit")),
+    )
+
+
+def _kernels(count: int) -> tuple[Array, Array]:
+    if not count:
+        return np.zeros(0, np.float32), np.zeros(0, np.float32)
+    layer = SimilarityKernels(count)
+    return np.array(layer.means, np.float32), np.array(layer.widths, np.float32)

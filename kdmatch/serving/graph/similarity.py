@@ -1,0 +1,71 @@
+"""`MatchChannels` and `SimilarityKernels` of both sides from one table of cosines."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from kdmatch.serving.graph.words import PageWords
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """How alike the words of the two sides are.
+
+    Attributes:
+        exact: bool `(batch, query words, document words)`. The same word.
+        cosine: float32, of the same shape.
+        both: bool, of the same shape. Neither is padding.
+    """
+
+    exact: tf.Tensor
+    cosine: tf.Tensor
+    both: tf.Tensor
+
+
+def compare_words(page: PageWords, vectors: tf.Tensor) -> Similarity:
+    """Similarity of all word pairs; `vectors` is `(distinct, dimension)`."""
+    squares = tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True)
+    unit = vectors * tf.math.rsqrt(tf.maximum(squares, 1e-12))
+    query, document = tf.expand_dims(page.query, 2), tf.expand_dims(page.document, 1)
+    both = tf.logical_and(tf.not_equal(query, 0), tf.not_equal(document, 0))
+    return Similarity(
+        exact=tf.logical_and(tf.equal(query, document), both),
+        cosine=tf.matmul(
+            tf.gather(unit, page.query), tf.gather(unit, page.document), transpose_b=True
+        ),
+        both=both,
+    )
+
+
+def match_channels(page: PageWords, similarity: Similarity) -> tuple[tf.Tensor, tf.Tensor]:
+    """`MatchChannels` of query and document: float32 `(batch, words, 2)`."""
+    exact = tf.cast(similarity.exact, tf.float32)
+    nearest = tf.where(similarity.both, similarity.cosine, np.float32(-1))
+
+    def channels(ids: tf.Tensor, other: int) -> tf.Tensor:
+        pair = tf.stack([tf.reduce_max(exact, other), tf.reduce_max(nearest, other)], axis=-1)
+        return pair * tf.cast(tf.not_equal(ids, 0), tf.float32)[:, :, None]
+
+    return channels(page.query, 2), channels(page.document, 1)
+
+
+def soft_counts(
+    page: PageWords, similarity: Similarity, means: np.ndarray, widths: np.ndarray
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """`SimilarityKernels` of the query's words and of the document's: `(batch, kernels)`."""
+    scale = -0.5 / np.square(widths, dtype=np.float64)
+    # Kernels come before words, so that every sum runs along contiguous numbers.
+    near = tf.exp(
+        tf.math.squared_difference(similarity.cosine[:, None], means.reshape(-1, 1, 1))
+        * scale.astype(np.float32).reshape(-1, 1, 1)
+    )
+    near *= tf.cast(similarity.both, tf.float32)[:, None]
+
+    def mean_log(ids: tf.Tensor, other: int) -> tf.Tensor:
+        count = tf.reduce_sum(tf.cast(tf.not_equal(ids, 0), tf.float32), axis=1, keepdims=True)
+        # A padded word counts nothing, and the logarithm leaves it so.
+        total = tf.reduce_sum(tf.math.log1p(tf.reduce_sum(near, axis=other)), axis=-1)
+        return total / tf.maximum(count, 1.0)
+
+    return mean_log(page.query, 3), mean_log(page.document, 2)
