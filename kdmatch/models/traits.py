@@ -46,6 +46,10 @@ class TokenTraits(layers.Layer):
         self._stems.assign(stems)
         self._rarity.assign(rarity)
 
+    def all_ids(self) -> np.ndarray:
+        """The whole vocabulary as one row, int32 `(1, vocabulary_size)`."""
+        return np.arange(self.vocabulary_size, dtype=np.int32)[None]
+
     def call(self, ids: Any) -> Any:
         ids = ops.cast(ids, "int32")
         return ops.take(self._stems, ids, axis=0), ops.take(self._rarity, ids, axis=0)
@@ -93,13 +97,17 @@ class DetailedMatchSegments(layers.Layer):
         across = ops.not_equal(segment_ids[:, :, None], segment_ids[:, None, :])
         same = ops.logical_and(equal_stems(stems, stems), across)
         exact = ops.logical_and(same, ops.equal(token_ids[:, :, None], token_ids[:, None, :]))
-        step = ops.cast(ops.floor(rarity * self.rarities), "int32")
         bits = [ops.any(exact, axis=-1), ops.any(same, axis=-1), in_run(same)]
         return (
             segment_ids
             + sum(2 ** (place + 1) * ops.cast(bit, "int32") for place, bit in enumerate(bits))
-            + 16 * ops.clip(step, 0, self.rarities - 1)
+            + 16 * self.steps(rarity)
         )
+
+    def steps(self, rarity: Any) -> Any:
+        """Rarity in [0, 1] as int32 from 0 to `rarities - 1`."""
+        step = ops.cast(ops.floor(rarity * self.rarities), "int32")
+        return ops.clip(step, 0, self.rarities - 1)
 
     def compute_output_spec(self, token_ids: Any, *args: Any, **kwargs: Any) -> Any:
         return keras.KerasTensor(token_ids.shape, dtype="int32")
@@ -121,7 +129,11 @@ class DetailedMatchChannels(layers.Layer):
     """
 
     def call(self, stems: Any, other_stems: Any, rarity: Any) -> Any:
-        same = equal_stems(stems, other_stems)
+        return self.of_matches(equal_stems(stems, other_stems), rarity)
+
+    @staticmethod
+    def of_matches(same: Any, rarity: Any) -> Any:
+        """The channels from `equal_stems` of the two sides."""
         matches = [ops.cast(bit, rarity.dtype) for bit in (ops.any(same, axis=-1), in_run(same))]
         return ops.stack([*matches, rarity], axis=-1)
 

@@ -141,7 +141,7 @@ class PairTokenizer:
 
     def _packed(self, queries: Sequence[str], documents: Sequence[str]) -> dict[str, np.ndarray]:
         most, longest = self._settings["max_query_tokens"], self._settings["max_tokens"]
-        cls, sep = (self._tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]"))
+        cls, sep = (int(self._tokenizer.token_to_id(token) or 0) for token in ("[CLS]", "[SEP]"))
         rows, sides = [], []
         for query, document in zip(
             self._tokenize(queries, longest), self._tokenize(documents, longest), strict=True

@@ -11,6 +11,7 @@ import tensorflow as tf
 from kdmatch.errors import UserError
 from kdmatch.models.registry import build_matcher
 from kdmatch.serving.export import export
+from kdmatch.text.traits import stem_ids
 from kdmatch.text.wordpiece import SPECIAL_TOKENS, WordPieceEncoder
 from kdmatch.text.words import PADDING, UNKNOWN, WordEncoder
 
@@ -38,6 +39,18 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
         "albert_1l_64",
         "wordpiece",
         {**ENCODER_SIZE, "embedding_dim": 8, "num_layers": 2, "match_segments": False},
+    ),
+    "bert_detailed": ("bert_2l_64", "wordpiece", {**ENCODER_SIZE, "match_details": True}),
+    "albert_detailed": (
+        "albert_1l_64",
+        "wordpiece",
+        {**ENCODER_SIZE, "embedding_dim": 8, "match_details": True},
+    ),
+    "textcnn_detailed": ("textcnn_64", "words", {**CNN_SIZE, "match_details": True}),
+    "attention_detailed": (
+        "cnn_attention_64",
+        "words",
+        {**CNN_SIZE, "match_details": True, "match_channels": False},
     ),
     "textcnn": ("textcnn_64", "words", CNN_SIZE),
     "textcnn_plain": (
@@ -79,6 +92,12 @@ def matcher_of(case: str) -> keras.Model:
     matcher.set_weights(
         [w + generator.normal(0, 0.3, w.shape).astype(w.dtype) for w in matcher.get_weights()]
     )
+    if matcher.traits is not None:
+        # "lights" is not in these vocabularies, so two tokens are given one stem by hand.
+        vocabulary = ENCODERS[kind]().vocabulary
+        stems = stem_ids(vocabulary)
+        stems[vocabulary.index("bulb")] = stems[vocabulary.index("light")]
+        matcher.traits.set_tables(stems, generator.random(size))
     return matcher
 
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from kdmatch.serving.graph.cnn_weights import AttentionWeights, CnnWeights
 from kdmatch.serving.graph.dense import dense
+from kdmatch.serving.graph.details import Details
 from kdmatch.serving.graph.similarity import (
     Similarity,
     compare_words,
@@ -46,14 +47,17 @@ def score_words(weights: CnnWeights, page: PageWords) -> tf.Tensor:
     margin = len(weights.offsets) - 1
     numbers = _join(page.query, page.document, margin)
     frame = _find_words(page, numbers, margin)
-    hidden = _convolve(weights, page, frame, numbers, vectors, similarity)
+    details = Details.of(page, weights.traits) if weights.traits is not None else None
+    hidden = _convolve(weights, page, frame, numbers, vectors, similarity, details)
     pools = _pool(hidden, frame)
     pooled = [pools[:, 0], pools[:, 1]]
     if weights.attention is not None:
         pooled = [_attend(weights.attention, page, frame, numbers, hidden)]
     pooled += [tf.abs(pools[:, 0] - pools[:, 1]), pools[:, 0] * pools[:, 1]]
     if similarity is not None and len(weights.means):
-        pooled += soft_counts(page, similarity, weights.means, weights.widths)
+        masks = [tf.cast(tf.not_equal(ids, 0), tf.float32) for ids in (page.query, page.document)]
+        ways = [masks] if details is None else [masks, details.rarity]
+        pooled += soft_counts(similarity, weights.means, weights.widths, ways)
     logit = dense(tf.tanh(dense(tf.concat(pooled, axis=1), weights.head)), weights.logit)
     return tf.reshape(tf.tanh(logit), [-1])
 
@@ -89,6 +93,7 @@ def _convolve(
     numbers: tf.Tensor,
     vectors: tf.Tensor,
     similarity: Similarity | None,
+    details: Details | None,
 ) -> tf.Tensor:
     """Convolved words `(words, f)`: each tap of a distinct word is computed once."""
     taps = len(weights.offsets)
@@ -99,9 +104,13 @@ def _convolve(
     parts = tf.unstack(tf.gather(products, near * taps + tap), num=taps)
     if weights.channels is None or similarity is None:
         return tf.nn.relu(tf.nn.bias_add(tf.add_n(parts), weights.bias))
-    channels = _join(*match_channels(page, similarity), frame.margin)
-    seen = tf.gather(tf.reshape(channels, [-1, 2]), tf.transpose(around))
-    seen = tf.reshape(seen, [-1, 2 * taps])
+    told = [list(match_channels(page, similarity))] if weights.match_channels else []
+    told += [details.channels()] if details is not None else []
+    query, document = (tf.concat(side, axis=-1) for side in zip(*told, strict=True))
+    channels = _join(query, document, frame.margin)
+    width = channels.shape[-1]
+    seen = tf.gather(tf.reshape(channels, [-1, width]), tf.transpose(around))
+    seen = tf.reshape(seen, [-1, width * taps])
     return tf.nn.relu(tf.add_n([*parts, dense(seen, (weights.channels, weights.bias))]))
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from kdmatch.models.match import SimilarityKernels
 from kdmatch.models.textcnn import CnnAttentionMatcher, TextCnnMatcher
+from kdmatch.serving.graph.segments import TraitTables
 from kdmatch.serving.graph.weights import Array, by_path, dense, pair
 
 
@@ -33,7 +34,9 @@ class CnnWeights:
         words: `(vocabulary, dimension)`. Word vectors, padding 0.
         offsets: int32 `(taps,)`.
         taps: `(dimension, taps · f)`.
-        channels: `(taps · 2, f)`, or None without match channels.
+        channels: `(taps · channels, f)`, or None without match channels.
+        match_channels: bool. Whether `MatchChannels` are the first of them.
+        traits: TraitTables, or None without match details.
         bias: `(f,)`.
         means, widths: `(kernels,)`. Of the similarity kernels; empty without them.
         attention: AttentionWeights, or None for a plain TextCNN.
@@ -44,6 +47,8 @@ class CnnWeights:
     offsets: Array
     taps: Array
     channels: Array | None
+    match_channels: bool
+    traits: TraitTables | None
     bias: Array
     means: Array
     widths: Array
@@ -60,7 +65,8 @@ def cnn_weights(matcher: TextCnnMatcher) -> CnnWeights:
     words[0] = 0.0
     widest = max(config["widths"])
     offsets = np.arange(widest, dtype=np.int32) - (widest - 1) // 2
-    inputs = words.shape[1] + 2 * config["match_channels"]
+    channels = 2 * config["match_channels"] + 3 * config["match_details"]
+    inputs = words.shape[1] + channels
     columns = []
     for width in config["widths"]:
         kernel = np.zeros((widest, inputs, config["filters"]))
@@ -84,10 +90,10 @@ def cnn_weights(matcher: TextCnnMatcher) -> CnnWeights:
         offsets=offsets,
         taps=np.concatenate(list(of_words), axis=-1).astype(np.float32),
         channels=(
-            of_channels.reshape(-1, kernel.shape[-1]).astype(np.float32)
-            if config["match_channels"]
-            else None
+            of_channels.reshape(-1, kernel.shape[-1]).astype(np.float32) if channels else None
         ),
+        match_channels=config["match_channels"],
+        traits=TraitTables.of(matcher.traits) if matcher.traits is not None else None,
         bias=np.concatenate([values[f"conv_{w}/bias"] for w in config["widths"]]).astype("float32"),
         means=means,
         widths=deviations,

@@ -44,8 +44,7 @@ def score_packed(
 
 def _embed(weights: EncoderWeights, page: Packed, segments: tf.Tensor) -> tf.Tensor:
     """Unit vectors `(tokens, width)`: the embeddings' norm without scale and shift."""
-    _, kinds, width = weights.places.shape
-    place = tf.gather(weights.places.reshape(-1, width), page.positions * kinds + segments)
+    place = tf.gather(weights.positions, page.positions) + tf.gather(weights.segments, segments)
     return _unit(tf.gather(weights.tokens, page.ids) + place)
 
 

@@ -12,7 +12,11 @@ from kdmatch.serving.graph.cnn import score_words
 from kdmatch.serving.graph.cnn_weights import cnn_weights
 from kdmatch.serving.graph.encoder import score_packed
 from kdmatch.serving.graph.pack import Packed, pack_padded, pack_text
-from kdmatch.serving.graph.segments import match_segments
+from kdmatch.serving.graph.segments import (
+    TraitTables,
+    detailed_match_segments,
+    match_segments,
+)
 from kdmatch.serving.graph.weights import encoder_weights
 from kdmatch.serving.graph.words import PageWords, number_ids, number_text
 
@@ -72,13 +76,17 @@ class PackedScorer:
     ) -> None:
         weights = encoder_weights(matcher)
         is_matching = matcher.get_config()["match_segments"]
+        tables = TraitTables.of(matcher.traits) if matcher.traits is not None else None
 
         # One function, so that both signatures share one copy of the constants.
         @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.int32)] * 6)
         def score(*tensors: tf.Tensor) -> tf.Tensor:
             page = Packed(*tensors)
             segments = page.sides
-            if is_matching:
+            if tables is not None:
+                rarities = matcher.get_layer("match_segments").rarities
+                segments = detailed_match_segments(page, tables, rarities)
+            elif is_matching:
                 segments = match_segments(page, len(weights.tokens))
             return score_packed(weights, page, segments, precision)
 

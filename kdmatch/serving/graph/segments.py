@@ -1,15 +1,36 @@
-"""`MatchSegments` on packed tokens."""
+"""`MatchSegments` and `DetailedMatchSegments` on packed tokens."""
 
+from dataclasses import dataclass
+
+import numpy as np
 import tensorflow as tf
 
+from kdmatch.models.traits import DetailedMatchSegments, TokenTraits
 from kdmatch.serving.graph.pack import Packed
+
+
+@dataclass(frozen=True)
+class TraitTables:
+    """A vocabulary's `TokenTraits`, as the graphs read them.
+
+    Attributes:
+        stems: int32 `(vocabulary,)`. 0 matches nothing.
+        rarity: float32 `(vocabulary,)`, in [0, 1]; 0 for padding.
+    """
+
+    stems: np.ndarray
+    rarity: np.ndarray
+
+    @classmethod
+    def of(cls, traits: TokenTraits) -> "TraitTables":
+        stems, rarity = (np.asarray(table)[0] for table in traits(traits.all_ids()))
+        rarity = rarity.astype(np.float32)
+        rarity[0] = 0.0
+        return cls(stems.astype(np.int32), rarity)
 
 
 def match_segments(page: Packed, vocabulary_size: int) -> tf.Tensor:
     """`side + 2 · [this token also stands on the row's other side]`.
-
-    Tokens of a row that are equal share a number; a number with both sides
-    among its tokens is matched.
 
     Args:
         page: Packed.
@@ -18,10 +39,50 @@ def match_segments(page: Packed, vocabulary_size: int) -> tf.Tensor:
     Returns:
         int32 `(tokens,)`, equal to `MatchSegments` on the padded rows.
     """
-    key = tf.cast(page.rows, tf.int64) * vocabulary_size + tf.cast(page.ids, tf.int64)
+    # Padding, kept as the one token of an empty row, has a single side.
+    return page.sides + 2 * _on_both_sides(_in_row(page, page.ids, vocabulary_size), page.sides)
+
+
+def detailed_match_segments(page: Packed, tables: TraitTables, rarities: int) -> tf.Tensor:
+    """`side + 2 · exact + 4 · stem + 8 · run + 16 · step of rarity`.
+
+    Args:
+        page: Packed.
+        tables: TraitTables.
+        rarities: int. Steps of rarity.
+
+    Returns:
+        int32 `(tokens,)`, equal to `DetailedMatchSegments` on the padded rows.
+    """
+    size = len(tables.stems)
+    stems = tf.gather(tables.stems, page.ids)
+    known = tf.cast(tf.not_equal(stems, 0), tf.int32)
+    stem_key = _in_row(page, stems, size)
+    exact = known * _on_both_sides(_in_row(page, page.ids, size), page.sides)
+    stem = known * _on_both_sides(stem_key, page.sides)
+
+    # A run begins where this stem and the next stand so on the other side too.
+    place = tf.stack([page.rows, page.sides], axis=1)
+    together = tf.reduce_all(tf.equal(place[:-1], place[1:]), axis=1)
+    pairs = known[:-1] * known[1:] * tf.cast(together, tf.int32)
+    pair_key = stem_key[:-1] * size + tf.cast(stems[1:], tf.int64)
+    pair_key = tf.where(tf.equal(pairs, 1), pair_key, -1)
+    begins = pairs * _on_both_sides(pair_key, page.sides[:-1])
+    run = tf.maximum(tf.pad(begins, [[0, 1]]), tf.pad(begins, [[1, 0]]))
+
+    steps = DetailedMatchSegments(rarities).steps(tables.rarity)
+    return page.sides + 2 * exact + 4 * stem + 8 * run + tf.gather(16 * steps, page.ids)
+
+
+def _in_row(page: Packed, values: tf.Tensor, size: int) -> tf.Tensor:
+    """One int64 for a row and a value below `size`."""
+    return tf.cast(page.rows, tf.int64) * size + tf.cast(values, tf.int64)
+
+
+def _on_both_sides(key: tf.Tensor, sides: tf.Tensor) -> tf.Tensor:
+    """1 where tokens of one key stand on both sides, int32."""
     distinct, number = tf.unique(key)
     count = tf.size(distinct)
-    low = tf.math.unsorted_segment_min(page.sides, number, count)
-    high = tf.math.unsorted_segment_max(page.sides, number, count)
-    # Padding, kept as the one token of an empty row, has a single side.
-    return page.sides + 2 * tf.gather(high - low, number)
+    low = tf.math.unsorted_segment_min(sides, number, count)
+    high = tf.math.unsorted_segment_max(sides, number, count)
+    return tf.gather(high - low, number)

@@ -1,5 +1,6 @@
 """`MatchChannels` and `SimilarityKernels` of both sides from one table of cosines."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,9 +52,19 @@ def match_channels(page: PageWords, similarity: Similarity) -> tuple[tf.Tensor, 
 
 
 def soft_counts(
-    page: PageWords, similarity: Similarity, means: np.ndarray, widths: np.ndarray
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """`SimilarityKernels` of the query's words and of the document's: `(batch, kernels)`."""
+    similarity: Similarity,
+    means: np.ndarray,
+    widths: np.ndarray,
+    weights: Sequence[Sequence[tf.Tensor]],
+) -> list[tf.Tensor]:
+    """`SimilarityKernels` of the query's words, then the document's, each `(batch, kernels)`.
+
+    Args:
+        similarity: Similarity.
+        means, widths: `(kernels,)`. Of the Gaussians.
+        weights: for each way to weigh words, the query's and the document's
+            weights, float32 `(batch, words)`, 0 for padding.
+    """
     scale = -0.5 / np.square(widths, dtype=np.float64)
     # Kernels come before words, so that every sum runs along contiguous numbers.
     near = tf.exp(
@@ -61,11 +72,10 @@ def soft_counts(
         * scale.astype(np.float32).reshape(-1, 1, 1)
     )
     near *= tf.cast(similarity.both, tf.float32)[:, None]
-
-    def mean_log(ids: tf.Tensor, other: int) -> tf.Tensor:
-        count = tf.reduce_sum(tf.cast(tf.not_equal(ids, 0), tf.float32), axis=1, keepdims=True)
-        # A padded word counts nothing, and the logarithm leaves it so.
-        total = tf.reduce_sum(tf.math.log1p(tf.reduce_sum(near, axis=other)), axis=-1)
-        return total / tf.maximum(count, 1.0)
-
-    return mean_log(page.query, 3), mean_log(page.document, 2)
+    counts = [tf.math.log1p(tf.reduce_sum(near, axis=other)) for other in (3, 2)]
+    return [
+        tf.linalg.matvec(count, weight)
+        / tf.maximum(tf.reduce_sum(weight, axis=1, keepdims=True), 1e-6)
+        for way in weights
+        for count, weight in zip(counts, way, strict=True)
+    ]

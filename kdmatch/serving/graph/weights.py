@@ -47,7 +47,7 @@ class EncoderWeights:
     Attributes:
         heads: int. Attention heads.
         tokens: `(vocabulary, width)`. Centred token embeddings.
-        places: `(positions, segments, width)`. Centred sums of both embeddings.
+        positions, segments: `(…, width)`. Centred embeddings.
         layers: one Layer for each pass.
         scale, shift: `(hidden,)`. Of the last norm.
         head, logit: kernel and bias of the head's dense layers.
@@ -55,7 +55,8 @@ class EncoderWeights:
 
     heads: int
     tokens: Array
-    places: Array
+    positions: Array
+    segments: Array
     layers: tuple[Layer, ...]
     scale: Array
     shift: Array
@@ -86,7 +87,8 @@ def encoder_weights(matcher: BertMatcher | AlbertMatcher) -> EncoderWeights:
     return EncoderWeights(
         heads=encoder.num_heads,
         tokens=_float32(_centre(tokens)),
-        places=_float32(_centre(positions[:, None] + segments[None])),
+        positions=_float32(_centre(positions)),
+        segments=_float32(_centre(segments)),
         layers=tuple(layers),
         scale=_float32(scale),
         shift=_float32(shift),
