@@ -191,18 +191,40 @@ def start_from_vectors(matcher: TextCnnMatcher | BertMatcher, vectors: np.ndarra
     table.assign(vectors)
 
 
+def spread_segments(encoder: Any, two: np.ndarray) -> None:
+    """Give every segment of an encoder the vector of its side, `two` `(2, hidden)`.
+
+    A matched token starts out like any other of its side, plus a little noise.
+    """
+    segments = encoder.get_layer("segment_embedding").embeddings
+    noise = np.random.default_rng(0).normal(0, 0.01, tuple(segments.shape))
+    copies = np.concatenate([two] * (segments.shape[0] // 2))
+    segments.assign(copies + np.where(np.arange(len(copies))[:, None] < 2, 0, noise))
+
+
+def start_from_encoder(matcher: BertMatcher, source: BertMatcher) -> None:
+    """Copy the encoder of a matcher that was built alike.
+
+    Raises:
+        UserError: if the two were not.
+    """
+    own, other = matcher.encoder.get_config(), source.encoder.get_config()
+    differ = sorted(name for name in own if own[name] != other[name] and name != "dropout")
+    if differ:
+        raise UserError(
+            f"start pretraining: the pre-trained encoder differs in {', '.join(differ)}; use the "
+            "teacher's preset and arguments"
+        )
+    matcher.encoder.set_weights(source.encoder.get_weights())
+
+
 def _copy_bert_embeddings(source: Any, target: Any) -> None:
     target.get_layer("token_embedding").set_weights(
         source.get_layer("token_embedding").get_weights()
     )
     positions = target.get_layer("position_embedding").position_embeddings
     positions.assign(_weight(source, "position_embedding")[: positions.shape[0]])
-    two = _weight(source, "segment_embedding")
-    segments = target.get_layer("segment_embedding").embeddings
-    # A matched token starts out like any other of its side, plus a little noise.
-    noise = np.random.default_rng(0).normal(0, 0.01, tuple(segments.shape))
-    copies = np.concatenate([two] * (segments.shape[0] // 2))
-    segments.assign(copies + np.where(np.arange(len(copies))[:, None] < 2, 0, noise))
+    spread_segments(target, _weight(source, "segment_embedding"))
     target.get_layer("embeddings_layer_norm").set_weights(
         source.get_layer("embeddings_layer_norm").get_weights()
     )

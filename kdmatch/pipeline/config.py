@@ -116,8 +116,8 @@ class ModelConfig(Section):
         preset: name of a matcher's preset.
         arguments: constructor arguments that override it.
         start: "scratch", "teacher" (ALBERT: embedding and a layer of the BERT
-            teacher), "vectors" (Word2Vec), or a Hugging Face directory
-            (`package:NAME/SUB` inside a Python package).
+            teacher), "vectors" (Word2Vec), "pretraining" (the run's own), or a
+            Hugging Face directory (`package:NAME/SUB` inside a Python package).
         take_layers: layers of the start to take, counted from 0.
         training: TrainingConfig.
     """
@@ -127,6 +127,29 @@ class ModelConfig(Section):
     start: str = "scratch"
     take_layers: list[int] | None = None
     training: TrainingConfig = TrainingConfig()
+
+
+class PretrainingConfig(Section):
+    """Masked-language-model pre-training of the teacher's encoder; see `kdmatch pretrain`.
+
+    Attributes:
+        start: "scratch" or "vectors".
+        steps, batch_size, learning_rate, warmup, weight_decay, clip_norm: as in training.
+        max_texts: of the corpus, the first of so many; training pairs come on top.
+        backup_every: steps between backups, about.
+        precision: as in training.
+    """
+
+    start: Literal["scratch", "vectors"] = "vectors"
+    steps: int = Field(default=10_000, ge=1)
+    batch_size: int = Field(default=128, ge=2)
+    learning_rate: float = Field(default=5e-4, gt=0)
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    weight_decay: float = Field(default=0.01, ge=0)
+    clip_norm: float = Field(default=1.0, gt=0)
+    max_texts: int = Field(default=1_000_000, ge=1)
+    backup_every: int = Field(default=500, ge=1)
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 class DistillationConfig(Section):
@@ -214,6 +237,7 @@ class Config(Section):
         seed: of everything but the students.
         seeds: of the students; each is trained once for each seed.
         control: train each student on labels alone beside it.
+        pretraining: of the teacher's encoder, or null.
         original: a deeper BERT for comparison, or null.
     """
 
@@ -225,6 +249,7 @@ class Config(Section):
     text: TextConfig = TextConfig()
     gbdt: GbdtConfig = GbdtConfig()
     transfer: TransferConfig = TransferConfig()
+    pretraining: PretrainingConfig | None = None
     teacher: ModelConfig
     original: ModelConfig | None = None
     students: dict[Literal["albert", "textcnn", "cnn_attention"], StudentConfig]
@@ -247,9 +272,16 @@ class Config(Section):
         return {**raw, "students": students}
 
     @model_validator(mode="after")
-    def _word_vectors_fit(self) -> "Config":
+    def _sections_fit(self) -> "Config":
         if not self.students:
             raise ValueError("students is empty; name at least one of albert, textcnn")
+        wanting = [
+            name
+            for name, model in (("teacher", self.teacher), ("original", self.original))
+            if model is not None and model.start == "pretraining"
+        ]
+        if wanting and self.pretraining is None:
+            raise ValueError(f"{wanting[0]}.start is pretraining; add a `pretraining` section")
         return self
 
     def distillation_of(self, student: str) -> DistillationConfig:

@@ -15,6 +15,7 @@ from kdmatch.pipeline.config import Config, ModelConfig, StudentConfig
 from kdmatch.pipeline.config_loader import dump_config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.data_stage import make_transfer, prepare_tables, source_hashes
+from kdmatch.pipeline.pretraining_stage import pretrain_encoder
 from kdmatch.pipeline.run_directory import RunDirectory
 from kdmatch.pipeline.teacher_stage import load_scores, score_rows, train_gbdt
 from kdmatch.pipeline.text_stage import load_ids, prepare_text, wordpiece_dimension
@@ -72,7 +73,7 @@ def run(config: Config, root: Path, console: Console | None = None, until: str =
     console = console or Console()
     work = open_run(config, root, console)
     (root / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-    for stage in (_prepare, _teachers, _score, _students, _finish):
+    for stage in (_prepare, _pretrain, _teachers, _score, _students, _finish):
         stage(work)
         if until and until in work.directory.keys:
             break
@@ -91,7 +92,7 @@ def prepare_students(config: Config, root: Path, console: Console) -> Run:
     work = open_run(config.model_copy(update={"original": None}), root, console)
     if not (root / "config.yaml").exists():
         (root / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-    for stage in (_prepare, _teachers, _score):
+    for stage in (_prepare, _pretrain, _teachers, _score):
         stage(work)
     return work
 
@@ -120,6 +121,19 @@ def _prepare(work: Run) -> None:
     )
 
 
+def _pretrain(work: Run) -> None:
+    config = work.config
+    if config.pretraining is None:
+        return
+    teacher = {"preset": config.teacher.preset, "arguments": config.teacher.arguments}
+    work.directory.stage(
+        "pretraining",
+        {"pretraining": config.pretraining, "teacher": teacher, "seed": config.seed},
+        ["text"],
+        lambda folder: pretrain_encoder(config, work.root, folder, work.console),
+    )
+
+
 def _teachers(work: Run) -> None:
     config, root = work.config, work.root
     data = root / "data"
@@ -133,7 +147,10 @@ def _teachers(work: Run) -> None:
         if model is None:
             continue
         work.directory.stage(
-            name, {"model": model, "seed": config.seed}, ["text"], _bert_trainer(work, name, model)
+            name,
+            {"model": model, "seed": config.seed},
+            ["text", *(["pretraining"] if model.start == "pretraining" else [])],
+            _bert_trainer(work, name, model),
         )
 
 

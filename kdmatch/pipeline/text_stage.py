@@ -10,7 +10,7 @@ from kdmatch.data.ids import PairIds
 from kdmatch.errors import UserError
 from kdmatch.models.registry import PRESETS
 from kdmatch.models.starts import resolve_pretrained
-from kdmatch.pipeline.config import Config
+from kdmatch.pipeline.config import Config, ModelConfig
 from kdmatch.pipeline.data_stage import corpus_texts
 
 _ENCODE_ROWS = 4096
@@ -69,11 +69,16 @@ def prepare_text(config: Config, data: Path, folder: Path) -> dict[str, int]:
 
 def wordpiece_dimension(config: Config) -> int:
     """Length of WordPiece vectors that a BERT of the run starts from; 0 where none does."""
+    if config.pretraining is not None and config.pretraining.start == "vectors":
+        return _hidden_dim(config.teacher)
     for model in (config.teacher, config.original):
         if model is not None and model.start == "vectors":
-            arguments = {**PRESETS[model.preset].presets[model.preset], **model.arguments}
-            return int(arguments["hidden_dim"])
+            return _hidden_dim(model)
     return 0
+
+
+def _hidden_dim(model: ModelConfig) -> int:
+    return int({**PRESETS[model.preset].presets[model.preset], **model.arguments}["hidden_dim"])
 
 
 def encode_file(table: Path, text: Path, target: Path) -> None:

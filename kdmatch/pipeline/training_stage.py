@@ -22,6 +22,7 @@ from kdmatch.models.matcher import Matcher
 from kdmatch.models.registry import PRESETS, build_matcher, load_matcher, save_matcher
 from kdmatch.models.starts import (
     resolve_pretrained,
+    start_from_encoder,
     start_from_pretrained,
     start_from_teacher,
     start_from_vectors,
@@ -173,13 +174,17 @@ def start_matcher(model: ModelConfig, text: Path, teacher: Path | None = None) -
         assert isinstance(source, BertMatcher)
         counts = np.bincount(ids.values["token_ids"], minlength=size)
         start_from_teacher(matcher, source, (model.take_layers or [0])[0], counts)
+    elif model.start == "pretraining" and isinstance(matcher, BertMatcher):
+        source = load_matcher(text.parent / "pretraining")
+        assert isinstance(source, BertMatcher)
+        start_from_encoder(matcher, source)
     elif isinstance(matcher, BertMatcher) and model.start != "teacher":
         start_from_pretrained(matcher, resolve_pretrained(model.start), model.take_layers)
     else:
         raise UserError(
             f"preset {model.preset} cannot start from {model.start!r}: a BERT starts from scratch, "
-            "vectors or a directory, an ALBERT from scratch or teacher, a TextCNN from scratch or "
-            "vectors"
+            "vectors, pretraining or a directory, an ALBERT from scratch or teacher, a TextCNN "
+            "from scratch or vectors"
         )
     return matcher
 
