@@ -125,8 +125,8 @@ def search(
 ) -> None:
     """Search loss weights and training settings on a sample of the queries.
 
-    Leaves search/STUDENT/best_hyperparameters.yaml, which `kdmatch run` takes with --include;
-    called again, it goes on where it was.
+    Leaves search/STUDENT/best_hyperparameters.yaml, which kdmatch run takes with --include.
+    Called again, it goes on where it was.
 
     Example: [cyan]kdmatch search configs/qbqtc.yaml --out runs/qbqtc --student albert
     --trials 60 --verify-top 5[/cyan]

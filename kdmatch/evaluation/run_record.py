@@ -95,6 +95,7 @@ def read_run(path: Path) -> RunRecord:
         histories={
             found.parent.relative_to(path).as_posix(): _history(found)
             for found in sorted(path.glob("*/**/history.csv"))
+            if found.relative_to(path).parts[0] != "search"  # a curve for each trial is too many
         },
         label=label,
         scores={name: scores[name] for name in in_order(scores)},

@@ -75,7 +75,7 @@ def effects(search: SearchRecord, key: str) -> str | None:
         return None
     rows = -(-len(names) // 4)
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(9.2, 0.4 + 2.0 * rows), layout="constrained")
+        figure = Figure(figsize=(10.4, 0.4 + 2.2 * rows), layout="constrained")
         panels = figure.subplots(rows, 4, sharey=True, squeeze=False)
         for axes, name in zip(panels.flat, names, strict=False):
             _effect(axes, search, name, ended)
@@ -122,6 +122,11 @@ def _effect(axes: Axes, search: SearchRecord, name: str, ended: list[dict[str, A
         axes.axvline(parameter["start"], color=_BEST, lw=0.9, ls="--")
         if parameter["sampling"] == "log":
             axes.set_xscale("log")
+            ends = [parameter["low"], parameter["high"]]
+            axes.set_xticks(ends, [f"{end:g}" for end in ends])
+            axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+        margin = (1.3, 1 / 1.3) if parameter["sampling"] == "log" else (1, 1)
+        axes.set_xlim(parameter["low"] / margin[0], parameter["high"] / margin[1])
         axes.tick_params(axis="x", labelsize=7)
     axes.set_title(_short(name), fontsize=9)
 

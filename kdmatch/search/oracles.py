@@ -8,9 +8,13 @@ from typing import Any
 import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle, RandomSearchOracle
+from keras_tuner.src.engine import conditions
 
 from kdmatch.pipeline.run_directory import write_json
 from kdmatch.pipeline.search_config import SearchConfig
+
+# KerasTuner 1.4.8 prints the values of each condition that it sends over gRPC.
+conditions.__dict__["print"] = lambda *values: None
 
 FAILURES_IN_A_ROW = 10
 DEFAULT_TRIALS = 60

@@ -10,6 +10,7 @@ from typing import Any
 import keras_tuner
 from keras_tuner.engine.trial import Trial
 from keras_tuner.errors import FailedTrialError
+from keras_tuner.src import config
 
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.run_directory import write_json
@@ -18,6 +19,9 @@ from kdmatch.search.oracles import SafeOracle
 from kdmatch.search.trial import Rung, TrialTrainer
 
 _BETWEEN_REQUESTS = 0.5
+
+# KerasTuner prints the traceback of every failed trial; trial.json keeps it.
+config.DEBUG = False
 
 
 class StudentTuner(keras_tuner.Tuner):
