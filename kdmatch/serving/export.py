@@ -48,7 +48,7 @@ def export(
             an encoder computes its layers' products. A TextCNN has float32
             alone. On a CPU with AVX-512 BF16 the 1-layer ALBERT of Home Depot
             took 0.65 of float32's processor time for 50 documents, and no
-            score moved by more than 0.004.
+            score of 1,200 pairs moved by more than 0.005 (AUC by 0.00001).
 
     Returns:
         the version's folder.
