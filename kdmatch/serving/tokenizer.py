@@ -134,6 +134,8 @@ class PairTokenizer:
                 "export the model again"
             ) from error
         self._settings = settings
+        vocabulary = self._tokenizer.get_vocab()
+        self._cls, self._sep = vocabulary.get("[CLS]", 0), vocabulary.get("[SEP]", 0)
         self._lay_out = {"wordpiece": self._packed, "words": self._sides}[settings["kind"]]
 
     def __call__(self, queries: Sequence[str], documents: Sequence[str]) -> dict[str, np.ndarray]:
@@ -141,13 +143,12 @@ class PairTokenizer:
 
     def _packed(self, queries: Sequence[str], documents: Sequence[str]) -> dict[str, np.ndarray]:
         most, longest = self._settings["max_query_tokens"], self._settings["max_tokens"]
-        cls, sep = (int(self._tokenizer.token_to_id(token) or 0) for token in ("[CLS]", "[SEP]"))
         rows, sides = [], []
         for query, document in zip(
             self._tokenize(queries, longest), self._tokenize(documents, longest), strict=True
         ):
-            left = [cls, *query[:most], sep]
-            right = [*document[: longest - 1 - len(left)], sep]
+            left = [self._cls, *query[:most], self._sep]
+            right = [*document[: longest - 1 - len(left)], self._sep]
             rows.append(left + right)
             sides.append([0] * len(left) + [1] * len(right))
         return {"token_ids": _pad(rows), "segment_ids": _pad(sides)}

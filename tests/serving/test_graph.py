@@ -196,3 +196,8 @@ def test_mistakes_are_named(tmp_path, arguments, message):
     with pytest.raises(UserError, match=message):
         export(matcher_of("albert"), ENCODERS["wordpiece"](), tmp_path / "m", **arguments)
     assert not (tmp_path / "m").exists()
+
+
+def test_a_textcnn_has_float32_alone(tmp_path):
+    with pytest.raises(UserError, match="has no graph in bfloat16; export it with precision"):
+        export(matcher_of("textcnn"), ENCODERS["words"](), tmp_path / "m", precision="bfloat16")
