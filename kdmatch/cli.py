@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kdmatch import __version__, cli_serving
+from kdmatch import __version__, cli_operating, cli_serving
 from kdmatch.cli_shared import (
     JsonOption,
     RunArgument,
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_serving.app)
+app.add_typer(cli_operating.app)
 
 
 @app.callback(invoke_without_command=True)

@@ -26,7 +26,7 @@ def score_file(model: Path, data: Path, out: Path, batch_rows: int = 512) -> int
     Raises:
         UserError: if there is no model or a row is bad.
     """
-    version = _version_folder(model)
+    version = version_folder(model)
     import tensorflow as tf
     import tensorflow_text  # noqa: F401  registers its ops
 
@@ -56,7 +56,12 @@ def score_file(model: Path, data: Path, out: Path, batch_rows: int = 512) -> int
     return count
 
 
-def _version_folder(model: Path) -> Path:
+def version_folder(model: Path) -> Path:
+    """A version's folder as it is, or the latest version of a model's base folder.
+
+    Raises:
+        UserError: if there is none.
+    """
     if (model / "saved_model.pb").is_file():
         return model
     latest = latest_version(model) if model.is_dir() else None

@@ -82,15 +82,21 @@ class PredictSpec:
         return request
 
     def pages(
-        self, queries: Sequence[str], documents: Sequence[str], size: int
+        self, queries: Sequence[str], documents: Sequence[str], size: int, max_bytes: int
     ) -> Iterator[tuple[Any, slice]]:
-        """Splits pairs into requests of at most `size`, with the rows of each."""
+        """Splits pairs into requests of at most `size` pairs and about `max_bytes` of text.
+
+        A pair that is larger by itself goes alone: the server says what it
+        thinks of it.
+
+        Yields:
+            a request and the rows it holds.
+        """
         if len(queries) != len(documents):
             raise UserError(
                 f"{len(queries)} queries and {len(documents)} documents; pairs need as many of each"
             )
-        for start in range(0, len(documents), size):
-            rows = slice(start, min(start + size, len(documents)))
+        for rows in _chunks(queries, documents, size, max_bytes):
             yield self.request(queries[rows], documents[rows]), rows
 
     def scores(self, response: Any, count: int, target: str) -> np.ndarray:
@@ -118,6 +124,21 @@ class PredictSpec:
         return ServingError(
             f"{target}, model {self.model!r}: {code.name}, {lines[0][:300]}; {advice}", code
         )
+
+
+def _chunks(
+    queries: Sequence[str], documents: Sequence[str], size: int, max_bytes: int
+) -> Iterator[slice]:
+    start = held = 0
+    for index, (query, document) in enumerate(zip(queries, documents, strict=True)):
+        # No character takes more than four bytes; what is no text is refused further on.
+        pair = 4 * (len(query) + len(document)) if isinstance(document, str) else 0
+        if index > start and (index - start == size or held + pair > max_bytes):
+            yield slice(start, index)
+            start, held = index, 0
+        held += pair
+    if documents:
+        yield slice(start, len(documents))
 
 
 def _strings(name: str, values: Sequence[str]) -> Any:
