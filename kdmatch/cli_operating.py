@@ -39,7 +39,7 @@ def gate(
 ) -> None:
     """Compare a candidate's scores, AUC and latency with a version's; exit 1 where it fails.
 
-    Example: [cyan]kdmatch gate saved_models/albert/1 saved_models/albert/2 --data test.parquet[/cyan]
+    Example: [cyan]kdmatch gate albert/1 albert/2 --data test.parquet[/cyan]
     """
     load_backend()
     import rich.console
@@ -105,6 +105,60 @@ def rollback(
     from kdmatch.serving.labels import rollback as move
 
     _say(model, config, move(config, model, target))
+
+
+@app.command()
+def load(
+    data: Annotated[Path, typer.Option(help="A file of rows; pages are made of them.")],
+    target: Annotated[str, typer.Option(help="Server, host:port.")] = "localhost:8500",
+    model: Annotated[str, typer.Option(help="Model name on the server.")] = "albert",
+    documents: Annotated[int, typer.Option(help="Documents of a page.", min=1)] = 10,
+    rate: Annotated[
+        float | None, typer.Option(help="Requests a second; the highest is sought without it.")
+    ] = None,
+    budget_ms: Annotated[float, typer.Option(help="Largest p99 of the search, in ms.")] = 50.0,
+    seconds: Annotated[float, typer.Option(help="How long each rate is held.", min=0.1)] = 10.0,
+    kind: Annotated[
+        str, typer.Option("--arrivals", help="poisson or uniform.", metavar="KIND")
+    ] = "poisson",
+    json_file: JsonOption = None,
+) -> None:
+    """Load a server at a fixed rate of arrivals, or find the highest within a latency budget.
+
+    Latency counts from when a request was to arrive, so that queueing shows.
+
+    Example: [cyan]kdmatch load --data test.parquet --model albert --budget-ms 50[/cyan]
+    """
+    load_backend()
+    import rich.console
+    from rich import box
+    from rich.table import Table
+
+    from kdmatch.data.readers import read
+    from kdmatch.serving.bench.load import highest_rate, load_at
+    from kdmatch.serving.bench.pages import make_pages
+
+    pages = make_pages(read(data), documents, 64)
+    if rate is not None:
+        found, trials = None, [load_at(target, model, pages, rate, seconds, kind)]
+    else:
+        found, trials = highest_rate(
+            lambda tried: load_at(target, model, pages, tried, seconds, kind), budget_ms
+        )
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
+    rows = [trial.row() for trial in trials]
+    for heading in rows[0]:
+        table.add_column(heading.replace("_", " "), justify="right")
+    for row in rows:
+        table.add_row(*("–" if value is None else str(value or 0) for value in row.values()))
+    rich.console.Console(width=120).print(table)
+    if found is not None:
+        typer.echo(f"highest rate with p99 ≤ {budget_ms:g} ms: {found:.1f} requests a second")
+    write_json(
+        json_file,
+        {"model": model, "documents": documents, "budget_ms": budget_ms, "arrivals": kind}
+        | {"highest_rate": found, "trials": rows},
+    )
 
 
 def _say(model: str, config: Path, change: "Change") -> None:

@@ -109,7 +109,8 @@ def bench(
     if markdown:
         typer.echo(markdown_bench(result))
     else:
-        rich.console.Console().print(bench_table(result))
+        width = None if sys.stdout.isatty() else 120
+        rich.console.Console(width=width).print(bench_table(result))
     write_json(json_file, result)
 
 

@@ -9,7 +9,8 @@ import pytest
 # All but the versions need TensorFlow; an environment without it has the rest.
 if find_spec("tensorflow") is None:
     collect_ignore = [
-        f"test_{name}.py" for name in ("client", "configs", "ops", "server", "warmup")
+        f"test_{name}.py"
+        for name in ("client", "configs", "hostile", "labels", "load", "ops", "server", "warmup")
     ]
 
 
