@@ -34,6 +34,7 @@ def gate(
         float, typer.Option(help="Candidate's p50 over the baseline's.")
     ] = 1.1,
     documents: Annotated[int, typer.Option(help="Documents of the timed pages.", min=1)] = 10,
+    seconds: Annotated[float, typer.Option(help="Timed for each of the two.", min=0)] = 5.0,
     positive_threshold: Annotated[float, typer.Option(help="Positive from this label on.")] = 1.0,
     json_file: JsonOption = None,
 ) -> None:
@@ -55,6 +56,7 @@ def gate(
         auc_drop=auc_drop,
         latency_ratio=latency_ratio,
         documents=documents,
+        seconds=seconds,
         positive_threshold=positive_threshold,
     )
     checks = compare(baseline, candidate, read(data), limits)

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from kdmatch.errors import UserError
+from kdmatch.evaluation.report import write_report
 from kdmatch.pipeline.bench_models import artifact, exported, prepare
 from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.console import Console
@@ -52,7 +53,7 @@ class BenchOptions:
 def bench_run(
     config: Config, root: Path, rows: pa.Table, split: str, options: BenchOptions, console: Console
 ) -> dict[str, Any]:
-    """Measure, and write `bench.json` into the run.
+    """Measure, write `bench.json` into the run and its picture into the report.
 
     Args:
         config: Config of the run.
@@ -113,6 +114,8 @@ def bench_run(
         "skipped": skipped,
     }
     write_json(root / "bench.json", result)
+    if (root / "metrics.json").is_file():
+        write_report([root], root / "report.html")
     return result
 
 

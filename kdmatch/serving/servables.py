@@ -155,14 +155,14 @@ class Servables:
                     grpc.StatusCode.INVALID_ARGUMENT,
                     f"Unrecognized servable version label: {label}",
                 )
-        if served is not None and asked is None:
-            return served.versions[max(served.versions)]
-        if served is None or asked not in served.versions:
+        versions = served.versions if served else {}
+        found = versions.get(max(versions, default=0) if asked is None else asked)
+        if found is None:
             wanted = f"Latest({name})" if asked is None else f"Specific({name}, {asked})"
             raise RequestError(
                 grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {wanted}"
             )
-        return served.versions[asked]
+        return found
 
     def versions(self, name: str) -> list[int]:
         """Lists the loaded versions of a model, the highest first."""

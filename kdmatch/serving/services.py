@@ -24,6 +24,9 @@ from kdmatch.serving.tensors import RequestError
 
 log = logging.getLogger(__name__)
 
+# Details travel in a header. Clients refuse one of more than 8 KB, status and all, and a name
+# that a request brings may be of any length.
+_MAX_DETAILS = 1000
 _SIGNATURE_FIELD = "signature_def"
 _VersionStatus = get_model_status_pb2.ModelVersionStatus
 
@@ -155,7 +158,7 @@ def _answer(context: grpc.ServicerContext, call: Callable[[], Any]) -> Any:
     try:
         return call()
     except RequestError as error:
-        context.abort(error.code, str(error))
+        context.abort(error.code, str(error)[:_MAX_DETAILS])
     except Exception as error:  # the caller learns of it, the server goes on
         log.exception("a request failed")
         context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"[:300])

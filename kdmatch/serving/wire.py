@@ -146,11 +146,22 @@ def _strings(name: str, values: Sequence[str]) -> Any:
 
     tensor = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING)
     tensor.tensor_shape.dim.add(size=len(values))
-    for index, value in enumerate(values):
-        try:
-            tensor.string_val.append(value if isinstance(value, bytes) else value.encode())
-        except UnicodeEncodeError as error:
-            raise UserError(f"{name} {index} holds a lone surrogate, not text: {error}") from error
-        except AttributeError as error:
-            raise UserError(f"{name} {index} is {value!r}; a string was expected") from error
+    try:
+        tensor.string_val.extend(
+            [value if isinstance(value, bytes) else value.encode() for value in values]
+        )
+    except (UnicodeEncodeError, AttributeError) as error:
+        raise _not_text(name, values) from error
     return tensor
+
+
+def _not_text(name: str, values: Sequence[Any]) -> UserError:
+    """Names the first value that is no text."""
+    for index, value in enumerate(values):
+        if not isinstance(value, str | bytes):
+            return UserError(f"{name} {index} is {value!r}; a string was expected")
+        try:
+            value if isinstance(value, bytes) else value.encode()
+        except UnicodeEncodeError as error:
+            return UserError(f"{name} {index} holds a lone surrogate, not text: {error}")
+    return UserError(f"{name} holds what is no text")

@@ -10,7 +10,18 @@ import pytest
 if find_spec("tensorflow") is None:
     collect_ignore = [
         f"test_{name}.py"
-        for name in ("client", "configs", "hostile", "labels", "load", "ops", "server", "warmup")
+        for name in (
+            "bench",
+            "client",
+            "configs",
+            "gate",
+            "hostile",
+            "labels",
+            "load",
+            "ops",
+            "server",
+            "warmup",
+        )
     ]
 
 

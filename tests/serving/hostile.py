@@ -126,7 +126,7 @@ def _wrong_spec(model: str, generator: np.random.Generator) -> Hostile:
         ({"signature": "no-such-signature"}, Status.FAILED_PRECONDITION),
     ]
     spec, status = wrong[int(generator.integers(len(wrong)))]
-    return Hostile(f"spec {str(spec)[:60]}", _predict(_request(model, **spec)), status)
+    return Hostile(f"spec {str(spec)[:60]}", _predict(_request(**{"model": model, **spec})), status)
 
 
 def _odd_but_right(model: str, generator: np.random.Generator) -> Hostile:
@@ -197,12 +197,11 @@ def _wrong_call(model: str, generator: np.random.Generator) -> Hostile:
 
 
 def _impatient(model: str, generator: np.random.Generator) -> Hostile:
-    if generator.integers(2):
-        return Hostile("no time", _predict(_request(model), 1e-9), Status.DEADLINE_EXCEEDED)
+    rows = int(generator.integers(1, 500))
 
     def cancelled(channel: grpc.Channel) -> object:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        call = stub.Predict.future(_request(model, 300), timeout=30)
+        call = stub.Predict.future(_request(model, rows), timeout=30)
         call.cancel()
         raise call
 

@@ -105,9 +105,9 @@ def _wordpiece(vocabulary: Sequence[str], lower_case: bool) -> Any:
 
     ids = {token: index for index, token in enumerate(vocabulary)}
     tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=100))
-    tokenizer.normalizer = normalizers.BertNormalizer(
-        lowercase=lower_case, strip_accents=lower_case
-    )
+    bert = normalizers.BertNormalizer(lowercase=lower_case, strip_accents=lower_case)
+    # TensorFlow Text lower-cases by NFKC case folding, which narrows full-width letters too.
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), bert]) if lower_case else bert
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     return tokenizer
 
