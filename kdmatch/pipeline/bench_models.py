@@ -1,5 +1,6 @@
 """Where a run keeps what each engine loads, and how it comes there."""
 
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,16 +31,17 @@ def exported(root: Path, chosen: Sequence[str] = ()) -> list[str]:
 def artifact(root: Path, model: str, engine: str) -> Path:
     """What an engine loads of a run's model.
 
-    `export/<model>/<latest version>` for TensorFlow, `export-onnx/<model>/model.onnx`,
-    `export-openvino/<model>/model.xml`, `export-pytorch/<model>/model.safetensors`.
+    In `export/<model>/`: the latest version's folder for TensorFlow, or
+    `onnx/model.onnx`, `openvino/model.xml`, `pytorch/model.safetensors`, which
+    TF Serving passes over.
     """
-    if engine == "onnxruntime":
-        return root / "export-onnx" / model / "model.onnx"
-    if engine == "openvino":
-        return root / "export-openvino" / model / "model.xml"
-    if engine == "pytorch":
-        return root / "export-pytorch" / model / "model.safetensors"
     base = root / "export" / model
+    if engine == "onnxruntime":
+        return base / "onnx" / "model.onnx"
+    if engine == "openvino":
+        return base / "openvino" / "model.xml"
+    if engine == "pytorch":
+        return base / "pytorch" / "model.safetensors"
     return base / str(latest_version(base))
 
 
@@ -66,11 +68,13 @@ def prepare(config: Config, root: Path, model: str, engine: str) -> str | None:
         export_torch(load_matcher(matcher), encoder, path.parent)
         return None
     try:
-        from kdmatch.serving import formats  # type: ignore[attr-defined]
-    except ImportError:
+        formats = importlib.import_module("kdmatch.serving.formats")
+    except ModuleNotFoundError:
         return "this version of kdmatch does not export it"
-    export = formats.export_onnx if engine == "onnxruntime" else formats.export_openvino
-    export(load_matcher(matcher), encoder, path.parent)
+    try:
+        formats.export_format(load_matcher(matcher), encoder, path.parents[1], path.parent.name)
+    except Exception as error:  # whatever a converter makes of a graph, the others are measured
+        return (str(error).strip().splitlines() or [type(error).__name__])[0]
     return None
 
 

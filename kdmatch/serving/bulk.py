@@ -6,8 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kdmatch.data.readers import read_batches
-from kdmatch.errors import UserError
-from kdmatch.serving.versions import latest_version
+from kdmatch.serving.engines import version_folder
 
 
 def score_file(model: Path, data: Path, out: Path, batch_rows: int = 512) -> int:
@@ -54,20 +53,3 @@ def score_file(model: Path, data: Path, out: Path, batch_rows: int = 512) -> int
     finally:
         partial.unlink(missing_ok=True)
     return count
-
-
-def version_folder(model: Path) -> Path:
-    """A version's folder as it is, or the latest version of a model's base folder.
-
-    Raises:
-        UserError: if there is none.
-    """
-    if (model / "saved_model.pb").is_file():
-        return model
-    latest = latest_version(model) if model.is_dir() else None
-    if latest is None:
-        raise UserError(
-            f"{model}: no exported model here; give a version's folder or its base, "
-            "for example RUN/export/albert"
-        )
-    return model / str(latest)

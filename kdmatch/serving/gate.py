@@ -10,7 +10,7 @@ from kdmatch.errors import UserError
 from kdmatch.evaluation.metrics import auc
 from kdmatch.serving.bench.measure import measure
 from kdmatch.serving.bench.pages import make_pages
-from kdmatch.serving.bulk import version_folder
+from kdmatch.serving.engines import version_folder
 from kdmatch.serving.engines.savedmodel import SavedModelScorer
 
 

@@ -7,7 +7,7 @@ pytest.importorskip("tensorflow_text")
 
 import tensorflow as tf
 
-from kdmatch.serving.engines.pair_tokenizer import load_pair_tokenizer, save_pair_tokenizer
+from kdmatch.serving.tokenizer import PairTokenizer, write_tokenizer
 from kdmatch.text.wordpiece import WordPieceEncoder
 from kdmatch.text.words import WordEncoder
 
@@ -36,11 +36,11 @@ def test_the_same_rows_as_in_the_graph(kind, tmp_path):
         encoder = WordPieceEncoder(WORDPIECES, max_query_tokens=8, max_tokens=24)
     else:
         encoder = WordEncoder(WORDS, max_query_words=8, max_document_words=16)
-    save_pair_tokenizer(encoder, tmp_path)
-    tokenizer = load_pair_tokenizer(tmp_path)
+    write_tokenizer(encoder, tmp_path)
+    tokenizer = PairTokenizer(tmp_path)
     for query, documents in PAGES:
         want = encoder(tf.constant([query] * len(documents)), tf.constant(documents))
-        found = tokenizer(query, documents)
+        found = tokenizer([query] * len(documents), documents)
         assert found.keys() == want.keys()
         for name, ids in found.items():
             assert ids.dtype == np.int32
@@ -48,6 +48,6 @@ def test_the_same_rows_as_in_the_graph(kind, tmp_path):
 
 
 def test_no_documents(tmp_path):
-    save_pair_tokenizer(WordPieceEncoder(WORDPIECES), tmp_path)
-    ids = load_pair_tokenizer(tmp_path)("led", [])
+    write_tokenizer(WordPieceEncoder(WORDPIECES), tmp_path)
+    ids = PairTokenizer(tmp_path)([], [])
     assert ids["token_ids"].shape[0] == 0

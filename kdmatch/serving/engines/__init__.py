@@ -1,13 +1,13 @@
 """Engines that score a page of raw text: one file each, the same two calls.
 
 An engine's module has a function `load(path, threads)`; what it returns has
-`score` and `close`. Libraries are imported by `load`, so that an engine whose
+`score`, `score_pairs` and `close`. Libraries are imported by `load`, so that an engine whose
 library is missing costs nothing.
 """
 
 import importlib
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +15,10 @@ from typing import Protocol
 import numpy as np
 
 from kdmatch.errors import UserError
+from kdmatch.serving.versions import latest_version
+
+MODEL_FILES = {"onnx": "model.onnx", "openvino": "model.xml"}
+Score = Callable[[Sequence[str], Sequence[str]], np.ndarray]
 
 
 class Scorer(Protocol):
@@ -28,6 +32,10 @@ class Scorer(Protocol):
 
     def score(self, query: str, documents: Sequence[str]) -> np.ndarray:
         """Scores of a query's documents, float32 `(documents,)`, from raw text."""
+        ...
+
+    def score_pairs(self, queries: Sequence[str], documents: Sequence[str]) -> np.ndarray:
+        """Scores of pairs `(queries[i], documents[i])`, float32."""
         ...
 
     def close(self) -> None:
@@ -85,6 +93,49 @@ def load(name: str, path: Path, threads: int | None = None) -> Scorer:
     """Load a model with an engine by its name."""
     engine: Engine = importlib.import_module(_entry(name).module)  # type: ignore[assignment]
     return engine.load(path, threads)
+
+
+def load_engine(model: Path, threads: int | None = None, precision: str | None = None) -> Score:
+    """The model as `score(queries, documents)` → float32 `(rows,)`, its engine told by its files.
+
+    Args:
+        model: a SavedModel version's folder, a model's base folder, whose
+            latest version is taken, or a folder with `model.onnx` or `model.xml`.
+        threads: int. Threads within an operation; the engine's own choice if None.
+        precision: `float32` or `bfloat16`, in which OpenVINO computes, its own
+            choice if None; for the others it was settled by the export.
+
+    Raises:
+        UserError: if there is no model, or its engine is not installed.
+    """
+    for name, format_name in (("onnxruntime", "onnx"), ("openvino", "openvino")):
+        path = model / MODEL_FILES[format_name]
+        if path.is_file():
+            if lacks := missing(name):
+                raise UserError(f"{model}: {lacks}")
+            if name == "openvino":
+                from kdmatch.serving.engines.openvino import OpenVinoScorer
+
+                return OpenVinoScorer(path, threads, precision).score_pairs
+            return load(name, path, threads).score_pairs
+    return load("savedmodel", version_folder(model), threads).score_pairs
+
+
+def version_folder(model: Path) -> Path:
+    """A version's folder as it is, or the latest version of a model's base folder.
+
+    Raises:
+        UserError: if there is none.
+    """
+    if (model / "saved_model.pb").is_file():
+        return model
+    latest = latest_version(model) if model.is_dir() else None
+    if latest is None:
+        raise UserError(
+            f"{model}: no exported model here; give a version's folder or its base, "
+            "for example RUN/export/albert"
+        )
+    return model / str(latest)
 
 
 def _entry(name: str) -> EngineEntry:

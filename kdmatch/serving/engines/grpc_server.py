@@ -49,6 +49,9 @@ class GrpcScorer:
     def score(self, query: str, documents: Sequence[str]) -> np.ndarray:
         return self._client.score(query, documents)
 
+    def score_pairs(self, queries: Sequence[str], documents: Sequence[str]) -> np.ndarray:
+        return self._client.score_pairs(queries, documents)
+
     def close(self) -> None:
         self._client.close()
         self._server.terminate()

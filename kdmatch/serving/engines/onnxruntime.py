@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdmatch.serving.engines.pair_tokenizer import load_pair_tokenizer
+from kdmatch.serving.tokenizer import PairTokenizer
 
 
 class OnnxScorer:
@@ -23,14 +23,17 @@ class OnnxScorer:
         self.process_id = os.getpid()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
-        self._tokenizer = load_pair_tokenizer(path.parent)
+        self._tokenizer = PairTokenizer(path.parent)
         self._session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
         self._inputs = {one.name: one.type for one in self._session.get_inputs()}
 
     def score(self, query: str, documents: Sequence[str]) -> np.ndarray:
-        ids = self._tokenizer(query, documents)
+        return self.score_pairs([query] * len(documents), documents)
+
+    def score_pairs(self, queries: Sequence[str], documents: Sequence[str]) -> np.ndarray:
+        ids = self._tokenizer(queries, documents)
         wide = {
             name: ids[name].astype(np.int64) if "int64" in kind else ids[name]
             for name, kind in self._inputs.items()

@@ -7,28 +7,34 @@ from typing import Any
 
 import numpy as np
 
-from kdmatch.serving.engines.pair_tokenizer import load_pair_tokenizer
+from kdmatch.serving.tokenizer import PairTokenizer
 
 
 class OpenVinoScorer:
     """`model.xml` with its weights and tokenizer beside it.
 
-    It is compiled for latency; on CPUs that have bf16 OpenVINO calculates in
-    it unless told otherwise, as a user of it would find.
+    It is compiled for latency. On CPUs that have bf16 OpenVINO calculates in it
+    of its own accord.
 
     Args:
         path: the model's file.
         threads: int. Threads of an inference; every core if None.
+        precision: `float32` or `bfloat16`; OpenVINO's own choice if None.
     """
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    def __init__(
+        self, path: Path, threads: int | None = None, precision: str | None = None
+    ) -> None:
         import openvino
 
         self.process_id = os.getpid()
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
-        self._tokenizer = load_pair_tokenizer(path.parent)
+        if precision is not None:
+            hints = {"float32": "f32", "bfloat16": "bf16"}
+            settings["INFERENCE_PRECISION_HINT"] = hints[precision]
+        self._tokenizer = PairTokenizer(path.parent)
         self._model = openvino.Core().compile_model(str(path), "CPU", settings)
         self._request = self._model.create_infer_request()
         self._inputs = [
@@ -36,7 +42,10 @@ class OpenVinoScorer:
         ]
 
     def score(self, query: str, documents: Sequence[str]) -> np.ndarray:
-        ids = self._tokenizer(query, documents)
+        return self.score_pairs([query] * len(documents), documents)
+
+    def score_pairs(self, queries: Sequence[str], documents: Sequence[str]) -> np.ndarray:
+        ids = self._tokenizer(queries, documents)
         wanted = {name: ids[name].astype(kind, copy=False) for name, kind in self._inputs}
         return np.ravel(self._request.infer(wanted)[0]).copy()
 

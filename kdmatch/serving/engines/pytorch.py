@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdmatch.serving.engines.pair_tokenizer import load_pair_tokenizer
+from kdmatch.serving.tokenizer import PairTokenizer
 
 
 class TorchScorer:
@@ -30,10 +30,13 @@ class TorchScorer:
         saved = json.loads((path.parent / "model.json").read_text("utf-8"))
         self._torch = torch
         self._model = build(saved["kind"], saved["config"], load_file(path)).eval()
-        self._tokenizer = load_pair_tokenizer(path.parent)
+        self._tokenizer = PairTokenizer(path.parent)
 
     def score(self, query: str, documents: Sequence[str]) -> np.ndarray:
-        ids = self._tokenizer(query, documents)
+        return self.score_pairs([query] * len(documents), documents)
+
+    def score_pairs(self, queries: Sequence[str], documents: Sequence[str]) -> np.ndarray:
+        ids = self._tokenizer(queries, documents)
         with self._torch.inference_mode():
             tensors = {name: self._torch.from_numpy(one) for name, one in ids.items()}
             return self._model(tensors).numpy()

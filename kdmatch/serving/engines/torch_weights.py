@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kdmatch.serving.engines.pair_tokenizer import save_pair_tokenizer
+from kdmatch.serving.tokenizer import write_tokenizer
 
 
 def export_torch(matcher: Any, encoder: Any, folder: Path) -> Path:
@@ -23,7 +23,8 @@ def export_torch(matcher: Any, encoder: Any, folder: Path) -> Path:
     """
     from safetensors.numpy import save_file
 
-    save_pair_tokenizer(encoder, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tokenizer(encoder, folder)
     config = {"kind": matcher.kind, "config": matcher.get_config()}
     (folder / "model.json").write_text(json.dumps(config, indent=2), "utf-8")
     weights = {
