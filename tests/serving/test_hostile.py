@@ -87,7 +87,8 @@ def test_hostile_requests_get_their_status_and_harm_no_one(server):
     finally:
         neighbour.stopping.set()
         neighbour.join()
-    assert len(answers) >= 8
+    wanted = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "UNIMPLEMENTED"}
+    assert {*wanted, "INTERNAL"} <= {status.name for status in answers}
     assert neighbour.complaints == []
     assert neighbour.right > 0
 
