@@ -37,11 +37,17 @@ def _wordpiece(encoder: Any) -> Any:
 
     ids = {token: i for i, token in enumerate(encoder.vocabulary)}
     tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=100))
-    bert = normalizers.BertNormalizer(
-        lowercase=encoder.lower_case, strip_accents=encoder.lower_case
+    # TensorFlow Text folds case by NFKC and makes controls spaces; BERT's own code does neither.
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            *(_fold() if encoder.lower_case else []),
+            *([_replace(r"\p{Default_Ignorable_Code_Point}", "")] if encoder.lower_case else []),
+            _replace(r"[\p{Cc}\p{Cf}]", " "),
+            normalizers.BertNormalizer(
+                clean_text=False, lowercase=encoder.lower_case, strip_accents=encoder.lower_case
+            ),
+        ]
     )
-    # TensorFlow Text folds case by NFKC, where BERT's own code decomposes only.
-    tokenizer.normalizer = normalizers.Sequence([*(_fold() if encoder.lower_case else []), bert])
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
@@ -68,7 +74,7 @@ def _words(encoder: Any) -> Any:
     tokenizer.normalizer = normalizers.Sequence(
         [
             *_fold(),
-            normalizers.Replace(Regex(rf"[^{known}\s\p{{Z}}\p{{C}}]"), unknown),
+            _replace(rf"[^{known}\s\p{{Z}}\p{{C}}]", unknown),
         ]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -90,6 +96,12 @@ def _fold() -> list[Any]:
         normalizers.Replace("ß", "ss"),
         normalizers.Replace("ς", "σ"),
     ]
+
+
+def _replace(pattern: str, by: str) -> Any:
+    from tokenizers import Regex, normalizers
+
+    return normalizers.Replace(Regex(pattern), by)
 
 
 class PairTokenizer:
@@ -122,6 +134,8 @@ class PairTokenizer:
                 "export the model again"
             ) from error
         self._settings = settings
+        vocabulary = self._tokenizer.get_vocab()
+        self._cls, self._sep = vocabulary.get("[CLS]", 0), vocabulary.get("[SEP]", 0)
         self._lay_out = {"wordpiece": self._packed, "words": self._sides}[settings["kind"]]
 
     def __call__(self, queries: Sequence[str], documents: Sequence[str]) -> dict[str, np.ndarray]:
@@ -129,13 +143,12 @@ class PairTokenizer:
 
     def _packed(self, queries: Sequence[str], documents: Sequence[str]) -> dict[str, np.ndarray]:
         most, longest = self._settings["max_query_tokens"], self._settings["max_tokens"]
-        cls, sep = (self._tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]"))
         rows, sides = [], []
         for query, document in zip(
             self._tokenize(queries, longest), self._tokenize(documents, longest), strict=True
         ):
-            left = [cls, *query[:most], sep]
-            right = [*document[: longest - 1 - len(left)], sep]
+            left = [self._cls, *query[:most], self._sep]
+            right = [*document[: longest - 1 - len(left)], self._sep]
             rows.append(left + right)
             sides.append([0] * len(left) + [1] * len(right))
         return {"token_ids": _pad(rows), "segment_ids": _pad(sides)}

@@ -105,6 +105,7 @@ class TextCnn(nn.Module):
         self.convolutions = nn.ModuleList(
             [_convolution(weights, f"conv_{width}") for width in config["widths"]]
         )
+        self.widths: list[int] = config["widths"]
         self.filters = config["filters"]
         self.attend = _dense(weights, "attend") if attention else None
         self.compare = _dense(weights, "compare") if attention else None
@@ -144,8 +145,7 @@ class TextCnn(nn.Module):
 
     def _convolve(self, words: Tensor, mask: Tensor) -> Tensor:
         found = []
-        for convolution in self.convolutions:
-            width = convolution.kernel_size[0]
+        for width, convolution in zip(self.widths, self.convolutions, strict=True):
             # Keras's "same" puts the odd one of the padding at the end.
             padded = F.pad(words.transpose(1, 2), ((width - 1) // 2, width // 2))
             found.append(F.relu(convolution(padded)))
