@@ -78,25 +78,36 @@ def bench_run(
     pages = {
         size: make_pages(rows, size, PAGES, options.seed) for size in sorted(options.documents)
     }
+    with ExitStack() as stack:
+        scorers: dict[tuple[str, str], engines.Scorer] = {}
+        for (model, engine), path in paths.items():
+            try:
+                scorer = engines.load(engine, path, options.threads)
+                scorer.score(*pages[min(pages)][0])
+            except Exception as error:  # a graph that an engine cannot run spoils no other's row
+                skipped.append(f"{model}, {engine}: {_first_line(error)}")
+                console.stage("left out", skipped[-1])
+                continue
+            scorers[model, engine] = scorer
+            stack.callback(scorer.close)
+        if not scorers:
+            raise UserError(f"{root}: nothing could be loaded; {'; '.join(skipped)}")
+        agreement = _agreement(scorers, next(iter(pages.values())) + list(pages.values())[-1][:4])
+        with console.progress("bench", ROUNDS * len(scorers) * len(pages)) as advance:
+            times = measure(scorers, pages, options.seconds, advance)
+        measured = list(scorers)
     cold: list[dict[str, Any]] = []
     peaks: dict[tuple[str, str], dict[int, float]] = {}
     if options.cold:
         first = _cold_pages(pages)
-        with console.progress("cold start", len(paths)) as advance:
-            for done, ((model, engine), path) in enumerate(paths.items(), 1):
+        with console.progress("cold start", len(measured)) as advance:
+            for done, (model, engine) in enumerate(measured, 1):
+                path = paths[model, engine]
                 found, peaks[model, engine] = measure_cold(
                     model, engine, path, first, options.threads
                 )
                 cold += found
                 advance(done, f"{model}, {engine}")
-    with ExitStack() as stack:
-        scorers: dict[tuple[str, str], engines.Scorer] = {}
-        for (model, engine), path in paths.items():
-            scorers[model, engine] = engines.load(engine, path, options.threads)
-            stack.callback(scorers[model, engine].close)
-        agreement = _agreement(scorers, next(iter(pages.values())) + list(pages.values())[-1][:4])
-        with console.progress("bench", ROUNDS * len(scorers) * len(pages)) as advance:
-            times = measure(scorers, pages, options.seconds, advance)
     result = {
         "dataset": config.name,
         "split": split,
@@ -106,7 +117,7 @@ def bench_run(
                 **row(model, engine, size, times[model, engine, size]),
                 "peak_mb": peaks.get((model, engine), {}).get(size),
             }
-            for model, engine in paths
+            for model, engine in measured
             for size in pages
         ],
         "cold_start": cold,
@@ -142,6 +153,10 @@ def _paths(
     for line in skipped:
         console.stage("left out", line)
     return paths, skipped
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def _cold_pages(pages: dict[int, list[Page]]) -> dict[int, Page]:
