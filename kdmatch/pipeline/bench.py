@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from rich.markup import escape
 
 from kdmatch.errors import UserError
 from kdmatch.evaluation.report import write_report
@@ -86,7 +87,7 @@ def bench_run(
                 scorer.score(*pages[min(pages)][0])
             except Exception as error:  # a graph that an engine cannot run spoils no other's row
                 skipped.append(f"{model}, {engine}: {_first_line(error)}")
-                console.stage("left out", skipped[-1])
+                console.stage("left out", escape(skipped[-1]))
                 continue
             scorers[model, engine] = scorer
             stack.callback(scorer.close)
@@ -151,7 +152,7 @@ def _paths(
             else:
                 paths[model, engine] = artifact(root, model, engine)
     for line in skipped:
-        console.stage("left out", line)
+        console.stage("left out", escape(line))
     return paths, skipped
 
 
