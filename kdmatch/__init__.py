@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AlbertMatcher": "kdmatch.models.albert",
+    "AsyncClient": "kdmatch.serving.client",
     "BertMatcher": "kdmatch.models.bert",
     "Client": "kdmatch.serving.client",
     "CnnAttentionMatcher": "kdmatch.models.textcnn",

@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "kdmatch"
-COMMANDS = ("quickstart", "run", "evaluate", "score", "export", "serve", "rank", "report")
+COMMANDS = (
+    *("quickstart", "run", "evaluate", "score", "export", "report"),
+    *("serve", "rank", "bench", "load", "gate", "promote", "rollback"),
+)
 
 # What each part may import of the others (DESIGN.md, "The way data goes").
 MAY_IMPORT = {

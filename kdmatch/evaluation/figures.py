@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.lines
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -31,6 +32,7 @@ _LOSSES = {
     "hard_loss": ("#d55e00", "-"),
     "relevance_loss": ("#009e73", "-"),
 }
+_ENGINE_COLOURS = ("#0072b2", "#56b4e9", "#d55e00", "#009e73", "#b5568f", "#b87a00")
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.size": 9.5,
@@ -78,6 +80,43 @@ def quality_latency(models: Mapping[str, Mapping[str, Any]], key: str) -> str | 
         axes.set(xlabel="median latency of a call, ms (log scale)", ylabel="AUC")
         _name_points(figure, axes, points)
         return _svg(figure, key, "AUC against median latency of " + ", ".join(points))
+
+
+def latency_by_documents(bench: Mapping[str, Any], key: str) -> str | None:
+    """Median latency of a page by its documents: a panel a model, a line an engine."""
+    lines: dict[str, dict[str, list[tuple[int, float, float]]]] = {}
+    for row in bench.get("rows") or ():
+        point = (row["documents"], row["p50_ms"], row["p99_ms"])
+        lines.setdefault(row["model"], {}).setdefault(row["engine"], []).append(point)
+    if not lines:
+        return None
+    engines = list(dict.fromkeys(engine for of_model in lines.values() for engine in of_model))
+    with mpl.rc_context(_STYLE):
+        columns = min(2, len(lines))
+        rows = -(-len(lines) // columns)
+        figure = Figure(figsize=(3.4 * columns + 0.6, 2.5 * rows + 0.5), layout="constrained")
+        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        for axes, (model, of_model) in zip(grid.flat, lines.items(), strict=False):
+            for engine, points in of_model.items():
+                documents, p50, p99 = (np.array(one) for one in zip(*sorted(points), strict=True))
+                colour = _ENGINE_COLOURS[engines.index(engine) % len(_ENGINE_COLOURS)]
+                axes.plot(documents, p50, "o-", ms=3.5, color=colour, label=engine)
+                axes.fill_between(documents, p50, p99, color=colour, alpha=0.1, lw=0)
+            axes.set(xscale="log", yscale="log", title=model)
+            axes.set_xticks(sorted({size for one in of_model.values() for size, _, _ in one}))
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+        for axes in list(grid.flat)[len(lines) :]:
+            axes.set_visible(False)
+        figure.supxlabel("documents of a page", fontsize=9.5)
+        figure.supylabel("ms", fontsize=9.5)
+        handles = [
+            mpl.lines.Line2D([], [], color=_ENGINE_COLOURS[i % len(_ENGINE_COLOURS)], marker="o")
+            for i in range(len(engines))
+        ]
+        figure.legend(handles, engines, loc="outside upper center", ncols=len(engines))
+        return _svg(figure, key, "Latency by documents of a page of " + ", ".join(lines))
 
 
 def training_curves(

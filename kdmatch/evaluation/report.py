@@ -149,6 +149,7 @@ def _view(run: RunRecord, key: str) -> dict[str, Any]:
         "best": best,
         "has_seeds": any(model.get("seeds") for model in run.models.values()),
         "comparisons": _comparisons(run),
+        "bench": _markup(figures.latency_by_documents(run.bench, f"{key}-bench")),
         "scatter": _markup(figures.quality_latency(run.models, f"{key}-scatter")),
         "curves": _curves(run, key),
         "histograms": [] if threshold is None else _histograms(run, threshold, key),

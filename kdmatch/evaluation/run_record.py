@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ class RunRecord:
         scores: model name to its scores of those rows.
         importance: gain of each GBDT feature.
         stages: contents of each `done.json`, in the order they finished.
+        bench: `bench.json` of `kdmatch bench`.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class RunRecord:
     scores: dict[str, Floats]
     importance: dict[str, float]
     stages: list[dict[str, Any]]
+    bench: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -87,6 +89,7 @@ def read_run(path: Path) -> RunRecord:
         raise UserError(f"{metrics_file}: no 'models'; run the evaluation again")
     label, scores = _scores(path / "evaluate" / "scores.parquet")
     config, importance = path / "config.yaml", path / "gbdt" / "importance.json"
+    bench = path / "bench.json"
     return RunRecord(
         path=path,
         metrics=metrics,
@@ -101,6 +104,7 @@ def read_run(path: Path) -> RunRecord:
         scores={name: scores[name] for name in in_order(scores)},
         importance=_json(importance) if importance.is_file() else {},
         stages=_stages(path),
+        bench=_json(bench) if bench.is_file() else {},
     )
 
 

@@ -8,7 +8,7 @@ import grpc
 import numpy as np
 
 from kdmatch.errors import UserError
-from kdmatch.serving.wire import MESSAGE_OPTIONS, PredictSpec, ServingError
+from kdmatch.serving.wire import MAX_MESSAGE_BYTES, MESSAGE_OPTIONS, PredictSpec, ServingError
 
 __all__ = ["AsyncClient", "Client", "ServingError"]
 
@@ -25,6 +25,7 @@ class _ClientBase:
         timeout: float = 5.0,
         max_documents_per_request: int = 512,
         max_retries: int = 2,
+        max_request_bytes: int = MAX_MESSAGE_BYTES // 4,
     ):
         if max_documents_per_request < 1:
             raise UserError(
@@ -39,6 +40,7 @@ class _ClientBase:
         self.spec = PredictSpec(model, version, version_label)
         self.timeout = timeout
         self.max_documents_per_request = max_documents_per_request
+        self.max_request_bytes = max_request_bytes
         self._stub_class = prediction_service_pb2_grpc.PredictionServiceStub
         self._options = [*MESSAGE_OPTIONS, *_retry_options(max_retries)]
         self._open()
@@ -47,7 +49,9 @@ class _ClientBase:
         """Opens the channel, where that needs no event loop."""
 
     def _pages(self, queries: Sequence[str], documents: Sequence[str]) -> Any:
-        return self.spec.pages(queries, documents, self.max_documents_per_request)
+        return self.spec.pages(
+            queries, documents, self.max_documents_per_request, self.max_request_bytes
+        )
 
     def _scores(self, response: Any, rows: slice) -> np.ndarray:
         return self.spec.scores(response, rows.stop - rows.start, self.target)
@@ -68,7 +72,9 @@ class Client(_ClientBase):
         max_documents_per_request: int. A longer page is split. Keep it at or
             below the server's `max_batch_size` where batching is on.
         max_retries: int. Further attempts, made by gRPC itself, and only where
-            the server is unavailable.
+            the server is unavailable: a request that ran out of time or was
+            refused would meet the same again.
+        max_request_bytes: int. A page with more text is split too.
 
     Raises:
         ServingError: from each method, with one line that says what to do.

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,10 @@ from typing import Any
 import grpc
 
 from kdmatch.errors import UserError
-from kdmatch.serving.ops import read_meta_graphs
-from kdmatch.serving.tensors import (
-    RequestError,
-    check_names,
-    from_proto,
-    grpc_status,
-    to_proto,
-)
+from kdmatch.serving.model_config import Policy, policies
+from kdmatch.serving.servable import Servable
+from kdmatch.serving.tensors import RequestError
 from kdmatch.serving.versions import latest_version
-from kdmatch.serving.warmup import read_warmup
 
 log = logging.getLogger(__name__)
 
@@ -38,73 +32,35 @@ _LOAD_ERRORS = (
 )
 
 
-class Servable:
-    """One version of one model, loaded and warmed up.
-
-    Args:
-        name: str. Name under which it is served.
-        version: int. Its version.
-        path: Path. Directory that holds `saved_model.pb`.
-    """
-
-    def __init__(self, name: str, version: int, path: Path):
-        import tensorflow as tf
-        import tensorflow_text  # noqa: F401  (registers the operations it adds)
-
-        self.name = name
-        self.version = version
-        self.path = path
-        self._module = tf.saved_model.load(str(path))
-        self.signature_defs = dict(read_meta_graphs(path)[0].signature_def)
-        for record in read_warmup(path):
-            request = record.predict_log.request
-            signature = request.model_spec.signature_name or "serving_default"
-            self.predict(signature, request.inputs, request.output_filter)
-
-    def predict(
-        self, signature_name: str, inputs: Any, output_filter: Sequence[str] = ()
-    ) -> dict[str, Any]:
-        """Runs a signature on `TensorProto` inputs, checked as TF Serving does.
-
-        Raises:
-            RequestError: with TF Serving's status for what is wrong.
-        """
-        import tensorflow as tf
-
-        signature = self._module.signatures.get(signature_name)
-        if signature is None:
-            raise RequestError(
-                grpc.StatusCode.FAILED_PRECONDITION,
-                f'Serving signature key "{signature_name}" not found.',
-            )
-        specs = signature.structured_input_signature[1]
-        outputs = signature.structured_outputs
-        check_names(inputs, specs, output_filter, outputs)
-        tensors = {name: from_proto(name, inputs[name], spec) for name, spec in specs.items()}
-        try:
-            result = signature(**tensors)
-        except tf.errors.OpError as error:
-            raise RequestError(grpc_status(error.error_code), error.message) from error
-        return {name: to_proto(result[name]) for name in output_filter or sorted(outputs)}
-
-
 @dataclass(frozen=True)
 class Failure:
     """A version that could not be loaded, and the file it was tried with.
 
     Attributes:
-        version: int. The version.
-        stamp: int. Modification time of its `saved_model.pb`, in ns.
+        stamp: int. Modification time of its `saved_model.pb`, in ns; 0 where
+            there is none.
         reason: str. One line.
     """
 
-    version: int
     stamp: int
     reason: str
 
 
+@dataclass(frozen=True)
+class Served:
+    """What is served of one model; replaced whole, never changed.
+
+    Attributes:
+        versions: loaded versions by number.
+        labels: version numbers by label.
+    """
+
+    versions: Mapping[int, Servable]
+    labels: Mapping[str, int]
+
+
 class Servables:
-    """The latest version of each model under a directory.
+    """The versions of each model that are wanted: the latest, or what a config says.
 
     Requests read one mapping that is replaced whole: whoever holds a servable
     finishes on it, whatever has been loaded since.
@@ -115,14 +71,15 @@ class Servables:
 
     def __init__(self, base: Path):
         self.base = Path(base)
-        self.failures: dict[str, Failure] = {}
-        self._loaded: dict[str, Servable] = {}
+        self.failures: dict[tuple[str, int], Failure] = {}
+        self._served: dict[str, Served] = {}
+        self._policies: dict[str, Policy] | None = None
         self._scanning = threading.Lock()
 
     @property
     def names(self) -> list[str]:
         """Names of the models that are served."""
-        return sorted(self._loaded)
+        return sorted(self._served)
 
     def model_paths(self) -> dict[str, Path]:
         """Finds the models' directories, by name."""
@@ -134,64 +91,121 @@ class Servables:
         return {path.name: path for path in found if latest_version(path) is not None}
 
     def scan(self) -> None:
-        """Loads each model's latest version where it is not loaded yet.
+        """Loads the versions that are wanted and not loaded yet, then drops the others.
 
-        A version that fails to load is logged, and the one before goes on
+        A version that fails to load is logged, and the ones before go on
         serving; it is tried again when its file changes. A model whose
         directory has gone goes on serving too.
         """
         with self._scanning:
-            for name, path in self.model_paths().items():
-                version = latest_version(path)
-                current = self._loaded.get(name)
-                if version is None or (current is not None and current.version == version):
-                    continue
-                self._load(name, version, path / str(version))
+            wanted = self._policies
+            if wanted is None:
+                wanted = {name: Policy(path) for name, path in self.model_paths().items()}
+            for name, policy in wanted.items():
+                self._update(name, policy)
+
+    def configure(self, config: Any) -> None:
+        """Serves what a `ModelConfigList` says, and nothing else.
+
+        As in TF Serving, a label may be given to a version that was loaded
+        before, or to one of a model that is new; versions are loaded in any
+        case.
+
+        Raises:
+            RequestError: INVALID_ARGUMENT for a model without name or folder,
+                FAILED_PRECONDITION for a label of a version that is not loaded.
+        """
+        wanted = policies(config, self.base)
+        before = self._served
+        with self._scanning:
+            self._policies = wanted
+            self._served = {name: one for name, one in before.items() if name in wanted}
+        self.scan()
+        for name, policy in wanted.items():
+            known = before.get(name) or self._served.get(name)
+            for version in policy.labels.values():
+                if known is None or version not in known.versions:
+                    raise RequestError(
+                        grpc.StatusCode.FAILED_PRECONDITION,
+                        f"Request to assign label to version {version} of model {name}, "
+                        "which is not currently available for inference",
+                    )
+        with self._scanning:
+            self._served = {
+                name: Served(one.versions, wanted[name].labels)
+                for name, one in self._served.items()
+            }
 
     def find(self, model_spec: Any) -> Servable:
         """Returns what a `ModelSpec` asks for.
 
         Raises:
-            RequestError: NOT_FOUND, or INVALID_ARGUMENT for a label or a
-                specification without a name.
+            RequestError: NOT_FOUND, or INVALID_ARGUMENT for an unknown label or
+                a specification without a name.
         """
-        if not model_spec.name:
+        name = model_spec.name
+        if not name:
             raise RequestError(grpc.StatusCode.INVALID_ARGUMENT, "ModelSpec has no name specified.")
-        if model_spec.version_label:
-            raise RequestError(
-                grpc.StatusCode.INVALID_ARGUMENT,
-                f"Unrecognized servable version label: {model_spec.version_label}",
-            )
-        servable = self._loaded.get(model_spec.name)
+        served = self._served.get(name)
         asked = model_spec.version.value if model_spec.HasField("version") else None
-        if servable is None or asked not in (None, servable.version):
-            wanted = (
-                f"Latest({model_spec.name})"
-                if asked is None
-                else f"Specific({model_spec.name}, {asked})"
-            )
+        if label := model_spec.version_label:
+            asked = served.labels.get(label) if served else None
+            if asked is None:
+                raise RequestError(
+                    grpc.StatusCode.INVALID_ARGUMENT,
+                    f"Unrecognized servable version label: {label}",
+                )
+        versions = served.versions if served else {}
+        found = versions.get(max(versions, default=0) if asked is None else asked)
+        if found is None:
+            wanted = f"Latest({name})" if asked is None else f"Specific({name}, {asked})"
             raise RequestError(
                 grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {wanted}"
             )
-        return servable
+        return found
 
-    def _load(self, name: str, version: int, path: Path) -> None:
+    def versions(self, name: str) -> list[int]:
+        """Lists the loaded versions of a model, the highest first."""
+        served = self._served.get(name)
+        return sorted(served.versions, reverse=True) if served else []
+
+    def _update(self, name: str, policy: Policy) -> None:
+        served = self._served.get(name) or Served({}, {})
+        loaded = dict(served.versions)
+        wanted = policy.wanted()
+        for version in wanted:
+            if version not in loaded:
+                found = self._load(name, version, policy.path / str(version))
+                if found is not None:
+                    loaded[version] = found
+        kept = {version: loaded[version] for version in wanted if version in loaded}
+        # Nothing that is wanted can be served: what was served before is better than nothing.
+        if kept and kept.keys() != served.versions.keys():
+            self._served = {**self._served, name: Served(kept, served.labels)}
+
+    def _load(self, name: str, version: int, path: Path) -> Servable | None:
         import tensorflow as tf
 
-        failed = self.failures.get(name)
+        failed = self.failures.get((name, version))
+        stamp = 0
         try:
             stamp = (path / "saved_model.pb").stat().st_mtime_ns
-            if failed is not None and (failed.version, failed.stamp) == (version, stamp):
-                return
+            if failed is not None and failed.stamp == stamp:
+                return None
             servable = Servable(name, version, path)
         except (*_LOAD_ERRORS, tf.errors.OpError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-            self.failures[name] = Failure(version, stamp, reason)
-            log.error("model %s: version %d cannot be loaded: %s", name, version, reason)
-            return
-        self.failures.pop(name, None)
-        self._loaded = {**self._loaded, name: servable}
+            if failed is None or failed.stamp != stamp:
+                log.error("model %s: version %d cannot be loaded: %s", name, version, reason)
+            self.failures[name, version] = Failure(stamp, reason)
+            return None
+        self.failures = {
+            key: failure
+            for key, failure in self.failures.items()
+            if key[0] != name or key[1] > version
+        }
         log.info("model %s: version %d is served", name, version)
+        return servable
 
 
 def require_models(servables: Servables) -> None:
@@ -199,8 +213,8 @@ def require_models(servables: Servables) -> None:
     if servables.names:
         return
     if servables.failures:
-        name, failure = next(iter(servables.failures.items()))
-        raise UserError(f"{servables.base}: {name}/{failure.version}: {failure.reason}")
+        (name, version), failure = next(iter(servables.failures.items()))
+        raise UserError(f"{servables.base}: {name}/{version}: {failure.reason}")
     raise UserError(
         f"{servables.base}: no model found; expected <name>/<version>/saved_model.pb, "
         "as `kdmatch export` writes"

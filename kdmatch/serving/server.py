@@ -7,6 +7,7 @@ import signal
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -14,7 +15,10 @@ import grpc
 from rich.console import Console
 
 from kdmatch.errors import UserError
+from kdmatch.serving.model_config import read_config
 from kdmatch.serving.servables import Servables, require_models
+from kdmatch.serving.tensors import RequestError
+from kdmatch.serving.threads import set_threads
 from kdmatch.serving.wire import MESSAGE_OPTIONS
 
 log = logging.getLogger(__name__)
@@ -26,9 +30,10 @@ class LocalServer:
     """Serves SavedModels over gRPC, for development and tests.
 
     Speaks the `PredictionService` and `ModelService` of TF Serving with its
-    status codes. The latest version of each model is served; a new one is
-    loaded and warmed up beside the old one, which finishes what it has begun.
-    There is no REST, no batching, no version label, no older version.
+    status codes. The latest version of each model is served, or what `config`
+    says; a new one is loaded and warmed up beside the old one, which finishes
+    what it has begun. Requests run side by side, each on its own: there is no
+    lock around inference and no batching. There is no REST either.
 
     Args:
         base: Path. Holds `<name>/<version>/`, or is one model's directory,
@@ -41,6 +46,8 @@ class LocalServer:
         max_workers: int. Requests that run at a time; by default two for each
             core, at least 4.
         poll_seconds: float. Time between looks for new versions; 0 for never.
+        config: Path. A `models.config`: versions and labels; it is read again
+            when it changes.
 
     Raises:
         UserError: from `start`, if there is no model or the port is taken.
@@ -55,17 +62,20 @@ class LocalServer:
         inter_op_threads: int | None = None,
         max_workers: int | None = None,
         poll_seconds: float = 1.0,
+        config: Path | None = None,
     ):
         self.base = Path(base)
         self.host = host
         self.port = port
         self.poll_seconds = poll_seconds
+        self.config = config
+        self._config_stamp = 0
         self.servables = Servables(self.base)
         self._workers = max_workers or max(4, 2 * (os.cpu_count() or 1))
         self._stopping = threading.Event()
         self._server: grpc.Server | None = None
         self._poller: threading.Thread | None = None
-        _set_threads(intra_op_threads, inter_op_threads)
+        set_threads(intra_op_threads, inter_op_threads)
 
     def start(self) -> Self:
         """Loads the models, then listens."""
@@ -87,8 +97,11 @@ class LocalServer:
         # Bound first: a taken port is told at once, not after loading.
         self.port = _bind(server, self.host, self.port)
         try:
-            self.servables.scan()
+            self._look()
             require_models(self.servables)
+        except RequestError as error:
+            server.stop(None)
+            raise UserError(f"{self.config}: {error}") from error
         except BaseException:
             server.stop(None)
             raise
@@ -118,9 +131,23 @@ class LocalServer:
     def _poll(self) -> None:
         while not self._stopping.wait(self.poll_seconds):
             try:
-                self.servables.scan()
+                self._look()
             except Exception:  # such as a directory that was unmounted for a moment
                 log.exception("%s: the look for new versions failed", self.base)
+
+    def _look(self) -> None:
+        if self.config is not None:
+            stamp = self.config.stat().st_mtime_ns if self.config.is_file() else -1
+            if stamp != self._config_stamp:
+                self._config_stamp = stamp
+                config = read_config(self.config)
+                try:
+                    self.servables.configure(config.model_config_list)
+                except RequestError:
+                    self._config_stamp = 0  # again at the next look: versions load meanwhile
+                    raise
+                return
+        self.servables.scan()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -129,7 +156,26 @@ class LocalServer:
         self.stop()
 
 
-def serve(base: Path, port: int = 8500) -> None:
+@dataclass(frozen=True)
+class ServeOptions:
+    """How `serve` serves; the same for TF Serving and the local server.
+
+    Attributes:
+        port: int. gRPC port.
+        host: str. Address that the local server listens on.
+        intra_op_threads: int. Threads within an operation.
+        inter_op_threads: int. Operations side by side.
+        config: Path. A `models.config` with versions and labels.
+    """
+
+    port: int = 8500
+    host: str = "127.0.0.1"
+    intra_op_threads: int | None = None
+    inter_op_threads: int | None = None
+    config: Path | None = None
+
+
+def serve(base: Path, options: ServeOptions) -> None:
     """Serves a directory of models until interrupted.
 
     Becomes `tensorflow_model_server` where that is on the PATH; otherwise runs
@@ -137,7 +183,7 @@ def serve(base: Path, port: int = 8500) -> None:
 
     Args:
         base: Path. Holds `<name>/<version>/`, or is one model's directory.
-        port: int. gRPC port.
+        options: ServeOptions.
 
     Raises:
         UserError: if there is no model, or the port is taken.
@@ -146,11 +192,18 @@ def serve(base: Path, port: int = 8500) -> None:
     if not models:
         require_models(Servables(base))
     if binary := shutil.which(MODEL_SERVER):
-        command = model_server_command(binary, models, port)
+        command = model_server_command(binary, models, options)
         os.execv(binary, command)
 
     console = Console(stderr=True)
-    with LocalServer(base, port) as server:
+    with LocalServer(
+        base,
+        options.port,
+        options.host,
+        options.intra_op_threads,
+        options.inter_op_threads,
+        config=options.config,
+    ) as server:
         console.print(
             f"{', '.join(server.servables.names)} on {server.host}:{server.port}. This is "
             f"kdmatch's local development server, not TF Serving: {MODEL_SERVER} is not on "
@@ -164,19 +217,30 @@ def serve(base: Path, port: int = 8500) -> None:
             console.print("stopping")
 
 
-def model_server_command(binary: str, models: dict[str, Path], port: int) -> list[str]:
+def model_server_command(binary: str, models: dict[str, Path], options: ServeOptions) -> list[str]:
     """Builds the command line for `tensorflow_model_server`.
 
-    Several models need a configuration file; it is written to the system's
-    directory for temporary files and stays there, since the command replaces
-    this process.
+    Several models need a configuration file; where none is given it is written
+    to the system's directory for temporary files and stays there, since the
+    command replaces this process.
 
     Args:
         binary: str. Path of the server.
         models: dict. Directory of each model, by name.
-        port: int. gRPC port.
+        options: ServeOptions.
     """
-    command = [binary, f"--port={port}"]
+    command = [binary, f"--port={options.port}"]
+    if options.intra_op_threads is not None:
+        command.append(f"--tensorflow_intra_op_parallelism={options.intra_op_threads}")
+    if options.inter_op_threads is not None:
+        command.append(f"--tensorflow_inter_op_parallelism={options.inter_op_threads}")
+    if options.config is not None:
+        return [
+            *command,
+            f"--model_config_file={options.config.resolve()}",
+            "--model_config_file_poll_wait_seconds=5",
+            "--allow_version_labels_for_unavailable_models=true",
+        ]
     if len(models) == 1:
         [(name, path)] = models.items()
         return [*command, f"--model_name={name}", f"--model_base_path={path.resolve()}"]
@@ -204,20 +268,6 @@ def _bind(server: grpc.Server, host: str, port: int) -> int:
     if bound == 0:
         raise UserError(f"{host}:{port} cannot be listened on; is the port in use? choose another")
     return bound
-
-
-def _set_threads(intra_op: int | None, inter_op: int | None) -> None:
-    if intra_op is None and inter_op is None:
-        return
-    import tensorflow as tf
-
-    try:
-        if intra_op is not None:
-            tf.config.threading.set_intra_op_parallelism_threads(intra_op)
-        if inter_op is not None:
-            tf.config.threading.set_inter_op_parallelism_threads(inter_op)
-    except RuntimeError:
-        log.warning("TensorFlow runs already in this process; its threads stay as they are")
 
 
 def _interrupt() -> None:

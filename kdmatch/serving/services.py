@@ -18,11 +18,15 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from kdmatch.serving.servables import Servable, Servables
+from kdmatch.serving.servable import Servable
+from kdmatch.serving.servables import Servables
 from kdmatch.serving.tensors import RequestError
 
 log = logging.getLogger(__name__)
 
+# Details travel in a header. Clients refuse one of more than 8 KB, status and all, and a name
+# that a request brings may be of any length.
+_MAX_DETAILS = 1000
 _SIGNATURE_FIELD = "signature_def"
 _VersionStatus = get_model_status_pb2.ModelVersionStatus
 
@@ -104,37 +108,44 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         return _answer(context, lambda: self._status(request.model_spec))
 
     def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:
-        """Scans the directory again; the configuration sent is not read."""
-        return _answer(context, self._reload)
+        """Serves what the configuration says; an empty request looks for new versions."""
+        return _answer(context, lambda: self._reload(request))
 
-    def _reload(self) -> Any:
-        self.servables.scan()
-        return model_management_pb2.ReloadConfigResponse()
+    def _reload(self, request: Any) -> Any:
+        kind = request.config.WhichOneof("config")
+        if kind == "model_config_list":
+            self.servables.configure(request.config.model_config_list)
+        elif kind is None:
+            self.servables.scan()
+        else:
+            raise RequestError(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                "ServerModelConfig type not supported by HandleReloadConfigRequest. "
+                "Only ModelConfigList is currently supported",
+            )
+        return model_management_pb2.ReloadConfigResponse(status={})
 
     def _status(self, model_spec: Any) -> Any:
         response = get_model_status_pb2.GetModelStatusResponse()
+        name = model_spec.name
         asked = model_spec.version.value if model_spec.HasField("version") else None
-        failure = self.servables.failures.get(model_spec.name)
-        if failure is not None and asked in (None, failure.version):
-            response.model_version_status.add(
-                version=failure.version,
-                state=_VersionStatus.END,
-                status={"error_code": "UNKNOWN", "error_message": failure.reason},
-            )
-        try:
-            servable = self.servables.find(model_spec)
-        except RequestError as error:
-            if error.code is not grpc.StatusCode.NOT_FOUND:
-                raise
-        else:
-            response.model_version_status.add(
-                version=servable.version, state=_VersionStatus.AVAILABLE, status={}
-            )
+        if model_spec.version_label:
+            asked = self.servables.find(model_spec).version
+        for (model, version), failure in sorted(self.servables.failures.items()):
+            if model == name and asked in (None, version):
+                response.model_version_status.add(
+                    version=version,
+                    state=_VersionStatus.END,
+                    status={"error_code": "UNKNOWN", "error_message": failure.reason},
+                )
+        for version in self.servables.versions(name):
+            if asked in (None, version):
+                response.model_version_status.add(
+                    version=version, state=_VersionStatus.AVAILABLE, status={}
+                )
         if not response.model_version_status:
             what = "any versions" if asked is None else f"version {asked}"
-            raise RequestError(
-                grpc.StatusCode.NOT_FOUND, f"Could not find {what} of model {model_spec.name}"
-            )
+            raise RequestError(grpc.StatusCode.NOT_FOUND, f"Could not find {what} of model {name}")
         return response
 
 
@@ -147,7 +158,7 @@ def _answer(context: grpc.ServicerContext, call: Callable[[], Any]) -> Any:
     try:
         return call()
     except RequestError as error:
-        context.abort(error.code, str(error))
+        context.abort(error.code, str(error)[:_MAX_DETAILS])
     except Exception as error:  # the caller learns of it, the server goes on
         log.exception("a request failed")
         context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"[:300])

@@ -69,6 +69,7 @@ def from_proto(name: str, proto: Any, spec: Any) -> Any:
             message that is no tensor.
     """
     import tensorflow as tf
+    from tensorflow.core.framework import types_pb2
 
     invalid = grpc.StatusCode.INVALID_ARGUMENT
     if proto.dtype != spec.dtype.as_datatype_enum:
@@ -86,7 +87,10 @@ def from_proto(name: str, proto: Any, spec: Any) -> Any:
     if elements > max(_MAX_REPEATED_ELEMENTS, proto.ByteSize()):
         raise RequestError(invalid, f"tensor parsing error: {name}")
     try:
-        tensor = tf.io.parse_tensor(proto.SerializeToString(), spec.dtype)
+        if proto.dtype == types_pb2.DT_STRING and 0 < elements == len(proto.string_val):
+            tensor = tf.constant(list(proto.string_val), shape=dims)
+        else:
+            tensor = tf.io.parse_tensor(proto.SerializeToString(), spec.dtype)
     except tf.errors.OpError as error:
         raise RequestError(invalid, f"tensor parsing error: {name}") from error
     if not spec.shape.is_compatible_with(tensor.shape):

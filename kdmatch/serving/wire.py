@@ -82,15 +82,21 @@ class PredictSpec:
         return request
 
     def pages(
-        self, queries: Sequence[str], documents: Sequence[str], size: int
+        self, queries: Sequence[str], documents: Sequence[str], size: int, max_bytes: int
     ) -> Iterator[tuple[Any, slice]]:
-        """Splits pairs into requests of at most `size`, with the rows of each."""
+        """Splits pairs into requests of at most `size` pairs and about `max_bytes` of text.
+
+        A pair that is larger by itself goes alone: the server says what it
+        thinks of it.
+
+        Yields:
+            a request and the rows it holds.
+        """
         if len(queries) != len(documents):
             raise UserError(
                 f"{len(queries)} queries and {len(documents)} documents; pairs need as many of each"
             )
-        for start in range(0, len(documents), size):
-            rows = slice(start, min(start + size, len(documents)))
+        for rows in _chunks(queries, documents, size, max_bytes):
             yield self.request(queries[rows], documents[rows]), rows
 
     def scores(self, response: Any, count: int, target: str) -> np.ndarray:
@@ -120,16 +126,42 @@ class PredictSpec:
         )
 
 
+def _chunks(
+    queries: Sequence[str], documents: Sequence[str], size: int, max_bytes: int
+) -> Iterator[slice]:
+    start = held = 0
+    for index, (query, document) in enumerate(zip(queries, documents, strict=True)):
+        # No character takes more than four bytes; what is no text is refused further on.
+        pair = 4 * (len(query) + len(document)) if isinstance(document, str) else 0
+        if index > start and (index - start == size or held + pair > max_bytes):
+            yield slice(start, index)
+            start, held = index, 0
+        held += pair
+    if documents:
+        yield slice(start, len(documents))
+
+
 def _strings(name: str, values: Sequence[str]) -> Any:
     from tensorflow.core.framework import tensor_pb2, types_pb2
 
     tensor = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING)
     tensor.tensor_shape.dim.add(size=len(values))
-    for index, value in enumerate(values):
-        try:
-            tensor.string_val.append(value if isinstance(value, bytes) else value.encode())
-        except UnicodeEncodeError as error:
-            raise UserError(f"{name} {index} holds a lone surrogate, not text: {error}") from error
-        except AttributeError as error:
-            raise UserError(f"{name} {index} is {value!r}; a string was expected") from error
+    try:
+        tensor.string_val.extend(
+            [value if isinstance(value, bytes) else value.encode() for value in values]
+        )
+    except (UnicodeEncodeError, AttributeError) as error:
+        raise _not_text(name, values) from error
     return tensor
+
+
+def _not_text(name: str, values: Sequence[Any]) -> UserError:
+    """Names the first value that is no text."""
+    for index, value in enumerate(values):
+        if not isinstance(value, str | bytes):
+            return UserError(f"{name} {index} is {value!r}; a string was expected")
+        try:
+            value if isinstance(value, bytes) else value.encode()
+        except UnicodeEncodeError as error:
+            return UserError(f"{name} {index} holds a lone surrogate, not text: {error}")
+    return UserError(f"{name} holds what is no text")

@@ -10,7 +10,20 @@ import pytest
 if find_spec("tensorflow") is None:
     collect_ignore = [
         f"test_{name}.py"
-        for name in ("client", "configs", "formats", "graph", "ops", "server", "warmup")
+        for name in (
+            "bench",
+            "client",
+            "configs",
+            "formats",
+            "gate",
+            "graph",
+            "hostile",
+            "labels",
+            "load",
+            "ops",
+            "server",
+            "warmup",
+        )
     ]
 
 

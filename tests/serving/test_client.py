@@ -34,7 +34,7 @@ def stub_server():
 
         def Predict(self, request, context):
             self.calls += 1
-            return self.answer(context)
+            return self.answer(request, context)
 
     service, server = Service(), grpc.server(ThreadPoolExecutor(2))
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
@@ -64,6 +64,34 @@ def test_a_permuted_page_gives_permuted_scores_split_or_not(target):
         np.testing.assert_array_equal(split.score("abc", DOCUMENTS), scores)
         permuted = whole.score("abc", [DOCUMENTS[i] for i in order])
     np.testing.assert_array_equal(permuted, scores[order])
+
+
+@pytest.mark.parametrize(
+    ("lengths", "limit", "sent"),
+    [
+        ([5, 5, 5, 5], 400, [4]),
+        ([5, 5, 5, 5], 60, [2, 2]),
+        ([5, 500, 5], 60, [1, 1, 1]),
+        ([1] * 7, 10_000, [3, 3, 1]),
+    ],
+)
+def test_a_page_is_split_by_documents_and_by_text(stub_server, lengths, limit, sent):
+    from tensorflow import make_tensor_proto
+    from tensorflow_serving.apis import predict_pb2
+
+    sizes = []
+
+    def answer(request, context):
+        sizes.append(len(request.inputs["document"].string_val))
+        response = predict_pb2.PredictResponse()
+        response.outputs["score"].CopyFrom(make_tensor_proto(np.zeros(sizes[-1], np.float32)))
+        return response
+
+    stub_server.answer = answer
+    options = {"max_documents_per_request": 4 if len(lengths) < 7 else 3}
+    with Client(stub_server.target, "tiny", max_request_bytes=limit, **options) as client:
+        assert client.score("q", ["d" * length for length in lengths]).shape == (len(lengths),)
+    assert sizes == sent
 
 
 def test_pairs(target):
@@ -155,7 +183,7 @@ def test_options_are_checked(options, message):
     ],
 )
 def test_only_unavailable_is_tried_again(stub_server, code, retries, calls):
-    stub_server.answer = lambda context: context.abort(code, "down\nsecond line")
+    stub_server.answer = lambda request, context: context.abort(code, "down\nsecond line")
     client = Client(stub_server.target, "tiny", max_retries=retries)
     with client, pytest.raises(ServingError, match="down;"):
         client.score("q", ["d"])
@@ -163,7 +191,7 @@ def test_only_unavailable_is_tried_again(stub_server, code, retries, calls):
 
 
 def test_a_deadline(stub_server):
-    stub_server.answer = lambda context: time.sleep(0.5)
+    stub_server.answer = lambda request, context: time.sleep(0.5)
     client = Client(stub_server.target, "tiny", timeout=0.1)
     with client, pytest.raises(ServingError, match="longer timeout") as raised:
         client.score("q", ["d"])
@@ -173,7 +201,7 @@ def test_a_deadline(stub_server):
 def test_an_answer_without_scores_is_refused(stub_server):
     from tensorflow_serving.apis import predict_pb2
 
-    stub_server.answer = lambda context: predict_pb2.PredictResponse()
+    stub_server.answer = lambda request, context: predict_pb2.PredictResponse()
     client = Client(stub_server.target, "tiny")
     with client, pytest.raises(ServingError, match="holds nothing, no 'score'"):
         client.score("q", ["d"])

@@ -88,6 +88,15 @@ def test_models_config_parses_with_the_official_proto():
         assert model.version_labels["stable"] in served
 
 
+def test_batching_of_one_model_parses_and_leaves_threads_to_the_common_file(messages):
+    text = (SERVING / "batching_params.pbtxt").read_text()
+    config = text_format.Parse(text, messages["BatchingParameters"]())
+    page = inspect.signature(Client).parameters["max_documents_per_request"].default
+    assert config.max_batch_size.value >= page
+    assert not config.HasField("num_batch_threads")
+    assert not config.pad_variable_length_inputs
+
+
 def test_batching_config_parses_and_suits_the_client(messages):
     text = (SERVING / "batching.config").read_text()
     config = text_format.Parse(text, messages["BatchingParameters"]())

@@ -27,7 +27,7 @@ from tensorflow_serving.apis import (
 
 from kdmatch.errors import UserError
 from kdmatch.serving.client import Client, ServingError
-from kdmatch.serving.server import LocalServer, model_server_command
+from kdmatch.serving.server import LocalServer, ServeOptions, model_server_command
 from kdmatch.serving.versions import new_version
 from kdmatch.serving.warmup import write_warmup
 from kdmatch.serving.wire import PredictSpec
@@ -320,13 +320,13 @@ def test_a_stopped_server_is_unavailable_and_can_be_started_again(base):
 
 
 def test_command_of_the_real_server(tmp_path):
-    one = model_server_command("tms", {"albert": tmp_path}, 8500)
+    one = model_server_command("tms", {"albert": tmp_path}, ServeOptions())
     assert one == ["tms", "--port=8500", "--model_name=albert", f"--model_base_path={tmp_path}"]
 
     from google.protobuf import text_format
     from tensorflow_serving.config import model_server_config_pb2
 
-    flag = model_server_command("tms", {"a": tmp_path, "b": tmp_path / "b"}, 1)[-1]
+    flag = model_server_command("tms", {"a": tmp_path, "b": tmp_path / "b"}, ServeOptions())[-1]
     path = Path(flag.removeprefix("--model_config_file="))
     config = text_format.Parse(path.read_text(), model_server_config_pb2.ModelServerConfig())
     path.unlink()
@@ -334,7 +334,10 @@ def test_command_of_the_real_server(tmp_path):
     assert found == {"a": str(tmp_path), "b": str(tmp_path / "b")}
 
 
-SERVE = "import sys; from kdmatch.serving.server import serve; serve(sys.argv[1], int(sys.argv[2]))"
+SERVE = (
+    "import sys; from kdmatch.serving.server import ServeOptions, serve; "
+    "serve(sys.argv[1], ServeOptions(int(sys.argv[2])))"
+)
 
 
 def environment(**changes):

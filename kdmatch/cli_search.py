@@ -1,0 +1,70 @@
+"""The command of the search."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kdmatch.cli_shared import IncludeOption, JsonOption, SetOption, load_backend, write_json
+from kdmatch.errors import UserError
+
+app = typer.Typer()
+
+
+@app.command()
+def search(
+    config: Annotated[Path, typer.Argument(help="YAML file; see configs/.")],
+    out: Annotated[Path, typer.Option(help="The run directory; what it has is not made again.")],
+    student: Annotated[
+        str | None, typer.Option(help="Which student; each of the config's in turn if not given.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="At most so many trials.")] = None,
+    hours: Annotated[float | None, typer.Option(help="No trial begins after these.")] = None,
+    sample: Annotated[float | None, typer.Option(help="Share of the training queries.")] = None,
+    tuner: Annotated[str | None, typer.Option(help="bayesian, hyperband or random.")] = None,
+    objective: Annotated[str | None, typer.Option(help="Validation metric: auc, …")] = None,
+    workers: Annotated[int, typer.Option(help="Local processes that run trials.", min=0)] = 1,
+    listen: Annotated[
+        str | None,
+        typer.Option(help="Take workers from elsewhere at this address.", metavar="HOST:PORT"),
+    ] = None,
+    join: Annotated[
+        str | None, typer.Option(help="Work for the search at this address.", metavar="HOST:PORT")
+    ] = None,
+    verify_top: Annotated[
+        int, typer.Option(help="Train so many of the best trials on all rows.", min=0)
+    ] = 0,
+    seed: Annotated[int | None, typer.Option(help="Of sample, tuner and trials.")] = None,
+    set_: SetOption = None,
+    include: IncludeOption = None,
+    json_file: JsonOption = None,
+) -> None:
+    """Search loss weights and training settings on a sample of the queries.
+
+    Leaves search/STUDENT/best_hyperparameters.yaml, which kdmatch run takes with --include.
+    Called again, it goes on where it was.
+
+    Example: [cyan]kdmatch search configs/qbqtc.yaml --out runs/qbqtc --student albert
+    --trials 60 --verify-top 5[/cyan]
+    """
+    from kdmatch.pipeline.config_loader import load_config
+
+    given = {"trials": trials, "hours": hours, "sample": sample, "tuner": tuner}
+    given |= {"objective": objective, "seed": seed}
+    chosen = [f"search.{name}={value}" for name, value in given.items() if value is not None]
+    settings = load_config(config, [*(set_ or []), *chosen], include)
+    if workers == 0 and listen is None and join is None:
+        raise UserError("--workers 0: no one would run a trial; give --listen HOST:PORT too")
+    load_backend()
+    from kdmatch.pipeline.console import Console
+    from kdmatch.search.search import search as search_students
+    from kdmatch.search.worker import join as join_search
+    from kdmatch.search.worker import parse_address
+
+    if join is not None:
+        join_search(settings, out, join, Console())
+        return
+    address = None if listen is None else parse_address(listen, "--listen")
+    students = [] if student is None else [student]
+    found = search_students(settings, out, students, Console(), workers, address, verify_top)
+    write_json(json_file, found)

@@ -1,0 +1,56 @@
+"""What commands share: options, the backend, runs, and where numbers go."""
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from kdmatch.pipeline.config import Config
+
+JsonOption = Annotated[
+    Path | None, typer.Option("--json", help="Write the numbers to this file too.", metavar="FILE")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a config key: a.b=value.", metavar="KEY")
+]
+IncludeOption = Annotated[
+    list[Path] | None,
+    typer.Option(help="A file of config keys, such as a search's best_hyperparameters.yaml."),
+]
+RunArgument = Annotated[Path, typer.Argument(help="A run directory.", metavar="RUN")]
+
+
+def load_backend() -> None:
+    """Import TensorFlow, its start-up lines hidden unless --debug asks for them."""
+    from kdmatch.quiet import import_tensorflow_quietly
+
+    if not os.environ.get("KDMATCH_DEBUG"):
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
+        import_tensorflow_quietly()
+
+
+def run_config(run: Path) -> "Config":
+    """The config of a run directory."""
+    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.run_directory import require_run
+
+    return load_config(require_run(run) / "config.yaml")
+
+
+def print_metrics(metrics: dict[str, Any]) -> None:
+    """Print the table of a `metrics.json`."""
+    import rich.console
+
+    from kdmatch.evaluation.table import metric_table
+
+    rich.console.Console().print(metric_table(metrics))
+
+
+def write_json(path: Path | None, value: Any) -> None:
+    """Write the numbers that `--json` asked for."""
+    if path is not None:
+        path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,83 @@
+"""Where a run keeps what each engine loads, and how it comes there."""
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from kdmatch.errors import UserError
+from kdmatch.pipeline.config import Config
+from kdmatch.pipeline.scoring import best_seed, model_config
+from kdmatch.pipeline.training_stage import encoder_kind
+from kdmatch.serving.versions import latest_version
+
+
+def exported(root: Path, chosen: Sequence[str] = ()) -> list[str]:
+    """Names of the run's exported models, the teacher last.
+
+    Raises:
+        UserError: if a chosen one is not exported, or none is.
+    """
+    base = root / "export"
+    found = [path.name for path in sorted(base.glob("*")) if latest_version(path) is not None]
+    found.sort(key=lambda name: name == "teacher")
+    if not found:
+        raise UserError(f"{base}: no exported model; call `kdmatch run` first")
+    for name in chosen:
+        if name not in found:
+            raise UserError(f"{base}: no model {name!r}; this run has exported {', '.join(found)}")
+    return list(chosen) or found
+
+
+def artifact(root: Path, model: str, engine: str) -> Path:
+    """What an engine loads of a run's model.
+
+    In `export/<model>/`: the latest version's folder for TensorFlow, or
+    `onnx/model.onnx`, `openvino/model.xml`, `pytorch/model.safetensors`, which
+    TF Serving passes over.
+    """
+    base = root / "export" / model
+    if engine == "onnxruntime":
+        return base / "onnx" / "model.onnx"
+    if engine == "openvino":
+        return base / "openvino" / "model.xml"
+    if engine == "pytorch":
+        return base / "pytorch" / "model.safetensors"
+    return base / str(latest_version(base))
+
+
+def prepare(config: Config, root: Path, model: str, engine: str) -> str | None:
+    """Export the model for the engine where it is not there, or is older than its weights.
+
+    Returns:
+        why that cannot be done, or None.
+    """
+    path = artifact(root, model, engine)
+    if engine in ("savedmodel", "grpc"):
+        return None
+    matcher = matcher_folder(config, root, model)
+    weights = matcher / "model.weights.h5"
+    if path.is_file() and path.stat().st_mtime >= weights.stat().st_mtime:
+        return None
+    from kdmatch.models.registry import load_matcher
+    from kdmatch.text.encoder import load_encoder
+
+    encoder = load_encoder(root / "text" / encoder_kind(model_config(config, model).preset))
+    if engine == "pytorch":
+        from kdmatch.serving.engines.torch_weights import export_torch
+
+        export_torch(load_matcher(matcher), encoder, path.parent)
+        return None
+    try:
+        formats = importlib.import_module("kdmatch.serving.formats")
+    except ModuleNotFoundError:
+        return "this version of kdmatch does not export it"
+    try:
+        formats.export_format(load_matcher(matcher), encoder, path.parents[1], path.parent.name)
+    except Exception as error:  # whatever a converter makes of a graph, the others are measured
+        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return None
+
+
+def matcher_folder(config: Config, root: Path, model: str) -> Path:
+    """The weights that an export was made from."""
+    return root / "teacher" if model == "teacher" else best_seed(config, root / "students" / model)

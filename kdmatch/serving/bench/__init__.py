@@ -1,0 +1,1 @@
+"""How fast a page is scored: by every engine in one run, and under load."""

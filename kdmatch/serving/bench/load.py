@@ -1,0 +1,187 @@
+"""An open-loop load test: requests arrive when they arrive, however slow the server is.
+
+A closed loop waits for one answer before it asks again, so a slow server is
+asked less and looks better than it is. Here the arrivals are drawn beforehand,
+and a request's latency counts from the moment it was to arrive: time spent in
+a queue is seen, also in the one that a late client makes.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from kdmatch.errors import UserError
+from kdmatch.serving.bench.pages import Page
+from kdmatch.serving.client import AsyncClient, Client, ServingError
+
+MAX_SCORE_DIFFERENCE = 1e-4
+
+
+@dataclass
+class LoadResult:
+    """What one rate gave.
+
+    Attributes:
+        rate: float. Requests that were to arrive a second.
+        milliseconds: latency of each answered request, from its scheduled arrival.
+        failures: requests by gRPC status name.
+        wrong: int. Answers whose scores differ from those of the quiet server.
+        requests: int. Requests sent.
+        seconds: float. From the first arrival to the last answer.
+    """
+
+    rate: float
+    requests: int
+    seconds: float = 0.0
+    milliseconds: list[float] = field(default_factory=list)
+    failures: Counter[str] = field(default_factory=Counter)
+    wrong: int = 0
+
+    def percentile(self, q: float) -> float:
+        """A percentile of the latency in ms; a failed request counts as endless."""
+        every = self.milliseconds + [float("inf")] * sum(self.failures.values())
+        return float(np.percentile(every, q, method="higher")) if every else float("nan")
+
+    def row(self) -> dict[str, Any]:
+        """The numbers, for JSON and a table; null where a percentile is endless."""
+        percentiles = {f"p{q}_ms": self.percentile(q) for q in (50, 95, 99)}
+        return {
+            "rate": round(self.rate, 2),
+            "requests": self.requests,
+            "answered_per_second": round(len(self.milliseconds) / max(self.seconds, 1e-9), 2),
+            **{k: round(v, 3) if np.isfinite(v) else None for k, v in percentiles.items()},
+            "failures": dict(self.failures),
+            "wrong_scores": self.wrong,
+        }
+
+
+def arrivals(rate: float, seconds: float, kind: str, seed: int) -> np.ndarray:
+    """Moments of arrival in seconds from the start, in order.
+
+    Args:
+        rate: float. Arrivals a second.
+        seconds: float. How long they go on.
+        kind: `poisson` (independent users) or `uniform` (a metronome).
+        seed: int. Of the Poisson process.
+
+    >>> arrivals(4, 1, "uniform", 0).tolist()
+    [0.0, 0.25, 0.5, 0.75]
+    """
+    count = max(1, round(rate * seconds))
+    if kind == "uniform":
+        return np.arange(count) / rate
+    if kind != "poisson":
+        raise UserError(f"arrivals {kind!r} are unknown; choose poisson or uniform")
+    return np.cumsum(np.random.default_rng(seed).exponential(1 / rate, count))
+
+
+def expected_scores(client: Client, pages: Sequence[Page]) -> list[np.ndarray]:
+    """Scores of each page from the server while nothing else is asked of it."""
+    return [client.score(query, documents) for query, documents in pages]
+
+
+async def run_load(
+    client: AsyncClient,
+    pages: Sequence[Page],
+    expected: Sequence[np.ndarray],
+    moments: np.ndarray,
+    rate: float,
+) -> LoadResult:
+    """Send a request at each moment, whatever has become of those before.
+
+    Args:
+        client: AsyncClient; its timeout ends requests that wait too long.
+        pages: asked in turn.
+        expected: scores of each page.
+        moments: float array of seconds from the start, in order.
+        rate: float. For the record.
+    """
+    result = LoadResult(rate, len(moments))
+    clock = time.perf_counter
+    started = clock()
+
+    async def one(index: int, moment: float) -> None:
+        query, documents = pages[index % len(pages)]
+        try:
+            scores = await client.score(query, documents)
+        except ServingError as error:
+            result.failures[error.code.name if error.code else "UNUSABLE_ANSWER"] += 1
+            return
+        result.milliseconds.append((clock() - started - moment) * 1000)
+        if np.abs(scores - expected[index % len(pages)]).max() > MAX_SCORE_DIFFERENCE:
+            result.wrong += 1
+
+    tasks = []
+    for index, moment in enumerate(moments.tolist()):
+        if (wait := moment - (clock() - started)) > 0:
+            await asyncio.sleep(wait)
+        tasks.append(asyncio.create_task(one(index, moment)))
+    await asyncio.gather(*tasks)
+    result.seconds = clock() - started
+    return result
+
+
+def load_at(
+    target: str,
+    model: str,
+    pages: Sequence[Page],
+    rate: float,
+    seconds: float,
+    kind: str = "poisson",
+    seed: int = 0,
+    timeout: float = 5.0,
+) -> LoadResult:
+    """Load a server at one rate; see `run_load`."""
+
+    async def go(expected: Sequence[np.ndarray]) -> LoadResult:
+        async with AsyncClient(target, model, timeout=timeout, max_retries=0) as client:
+            await client.score(*pages[0])  # opens the channel
+            moments = arrivals(rate, seconds, kind, seed)
+            return await run_load(client, pages, expected, moments, rate)
+
+    with Client(target, model, timeout=60.0) as quiet:
+        expected = expected_scores(quiet, pages)
+    return asyncio.run(go(expected))
+
+
+def highest_rate(
+    trial: Callable[[float], LoadResult],
+    budget_ms: float,
+    start: float = 1.0,
+    precision: float = 0.05,
+    highest: float = 20_000.0,
+) -> tuple[float, list[LoadResult]]:
+    """The highest rate whose p99 stays within a budget, by doubling and bisection.
+
+    Args:
+        trial: loads the server at a rate.
+        budget_ms: float. Largest p99; any failure or wrong score is over it.
+        start: float. Rate to begin with.
+        precision: float. Relative width at which the bisection ends.
+        highest: float. Rate beyond which nothing is tried.
+
+    Returns:
+        the rate, 0 if even `start` is too much, and every trial.
+    """
+    trials: list[LoadResult] = []
+
+    def within(rate: float) -> bool:
+        trials.append(trial(rate))
+        last = trials[-1]
+        return not last.failures and not last.wrong and last.percentile(99) <= budget_ms
+
+    low, high = 0.0, start
+    while high <= highest and within(high):
+        low, high = high, high * 2
+    while low > 0 and high <= highest and high / low > 1 + precision:
+        middle = (low * high) ** 0.5
+        if within(middle):
+            low = middle
+        else:
+            high = middle
+    return low, trials

@@ -1,0 +1,74 @@
+"""The table of a bench, for a terminal and for a README."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from kdmatch.evaluation import formatting
+
+
+def bench_table(bench: Mapping[str, Any]) -> Table:
+    """A `bench.json` as a table: a line for each model and engine, a column for each size.
+
+    A cell is `p50 / p99` in ms; then documents a second on the largest page
+    and the peak memory.
+    """
+    headings, lines = _cells(bench)
+    table = Table(
+        title=f"{bench['dataset']} · {bench['split']} · ms a page, p50 / p99, from raw text",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+    )
+    for index, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if index < 2 else "right", no_wrap=True)
+    previous = ""
+    for line in lines:
+        if previous and line[0] != previous:
+            table.add_section()
+        table.add_row("" if line[0] == previous else line[0], *line[1:])
+        previous = line[0]
+    return table
+
+
+def markdown_bench(bench: Mapping[str, Any]) -> str:
+    """The same as Markdown.
+
+    >>> one = {"model": "albert", "engine": "grpc", "documents": 10, "p50_ms": 3.14159,
+    ...        "p99_ms": 9.0, "documents_per_second": 3000.0, "peak_mb": None}
+    >>> print(markdown_bench({"rows": [one]}))
+    | model | engine | 10 docs | docs/s | peak MB |
+    | --- | --- | ---: | ---: | ---: |
+    | albert | grpc | 3.14 / 9.00 | 3,000 | – |
+    """
+    headings, lines = _cells(bench)
+    rule = ["---" if index < 2 else "---:" for index in range(len(headings))]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [headings, rule, *lines])
+
+
+def _cells(bench: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    sizes = sorted({row["documents"] for row in bench["rows"]})
+    by_pair: dict[tuple[str, str], dict[int, Mapping[str, Any]]] = {}
+    for row in bench["rows"]:
+        by_pair.setdefault((row["model"], row["engine"]), {})[row["documents"]] = row
+    headings = ["model", "engine"]
+    headings += [f"{size} doc{'s' if size > 1 else ''}" for size in sizes] + ["docs/s", "peak MB"]
+    lines = []
+    for (model, engine), found in by_pair.items():
+        largest = found[max(found)]
+        peak = max((row.get("peak_mb") or 0 for row in found.values()), default=0)
+        lines.append(
+            [model, engine]
+            + [_latency(found.get(size)) for size in sizes]
+            + [f"{largest['documents_per_second']:,.0f}", f"{peak:,.0f}" if peak else "–"]
+        )
+    return headings, lines
+
+
+def _latency(row: Mapping[str, Any] | None) -> str:
+    if row is None:
+        return "–"
+    return f"{formatting.milliseconds(row['p50_ms'])} / {formatting.milliseconds(row['p99_ms'])}"

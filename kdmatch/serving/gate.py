@@ -1,0 +1,109 @@
+"""The gate before a promotion: a candidate against the version that serves."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from kdmatch.errors import UserError
+from kdmatch.evaluation.metrics import auc
+from kdmatch.serving.bench.measure import measure
+from kdmatch.serving.bench.pages import make_pages
+from kdmatch.serving.engines import version_folder
+from kdmatch.serving.engines.savedmodel import SavedModelScorer
+
+
+@dataclass(frozen=True)
+class GateLimits:
+    """What a candidate may cost.
+
+    Attributes:
+        tolerance: float. Largest difference of a score; None where the
+            candidate is another model, whose scores may differ.
+        auc_drop: float. AUC of the baseline less the candidate's.
+        latency_ratio: float. Candidate's p50 over the baseline's.
+        documents: int. Documents of the timed pages.
+        seconds: float. Measured for each of the two.
+        positive_threshold: float. Labels from which a row counts as positive.
+    """
+
+    tolerance: float | None = 1e-3
+    auc_drop: float = 0.0005
+    latency_ratio: float = 1.1
+    documents: int = 10
+    seconds: float = 5.0
+    positive_threshold: float = 1.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the gate: passes where `value <= limit`."""
+
+    name: str
+    value: float
+    limit: float
+    note: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.value <= self.limit)
+
+
+def gate(baseline: Path, candidate: Path, rows: pa.Table, limits: GateLimits) -> list[Check]:
+    """Compare two exports on the same rows, in this process.
+
+    Args:
+        baseline, candidate: version folders, or models' base folders.
+        rows: table with `query`, `document` and perhaps `label`.
+        limits: GateLimits.
+
+    Returns:
+        a check for each of scores, AUC (where rows of both classes have
+        labels) and latency.
+
+    Raises:
+        UserError: if there is no export, or no rows.
+    """
+    folders = [version_folder(path) for path in (baseline, candidate)]
+    if rows.num_rows == 0:
+        raise UserError("the gate needs rows; the file has none")
+    scorers = [SavedModelScorer(folder) for folder in folders]
+    queries, documents = (rows.column(name).to_pylist() for name in ("query", "document"))
+    old, new = (scorer.score_pairs(queries, documents) for scorer in scorers)
+    checks = []
+    if not np.isfinite(new).all():
+        checks.append(Check("scores not finite", float((~np.isfinite(new)).sum()), 0.0))
+    if limits.tolerance is not None:
+        difference = np.abs(new - old)
+        worst = int(np.nanargmax(difference)) if np.isfinite(difference).any() else 0
+        note = f"row {worst + 1} differs most: {old[worst]:.6f} → {new[worst]:.6f}"
+        checks.append(Check("score difference", float(difference.max()), limits.tolerance, note))
+    checks += _auc_check(rows, old, new, limits)
+    checks.append(_latency_check(scorers, rows, limits))
+    return checks
+
+
+def _auc_check(rows: pa.Table, old: np.ndarray, new: np.ndarray, limits: GateLimits) -> list[Check]:
+    if "label" not in rows.column_names:
+        return []
+    label = rows.column("label").to_numpy().astype(float)
+    known = ~np.isnan(label)
+    positive = label[known] >= limits.positive_threshold
+    if not positive.any() or positive.all():
+        return []
+    before, after = auc(positive, old[known]), auc(positive, new[known])
+    return [Check("AUC drop", before - after, limits.auc_drop, f"{before:.5f} → {after:.5f}")]
+
+
+def _latency_check(scorers: list[SavedModelScorer], rows: pa.Table, limits: GateLimits) -> Check:
+    pages = {limits.documents: make_pages(rows, limits.documents, 32)}
+    names = ("baseline", "candidate")
+    times = measure(
+        {(name, "savedmodel"): one for name, one in zip(names, scorers, strict=True)},
+        pages,
+        limits.seconds,
+    )
+    old, new = (float(np.median(times[name, "savedmodel", limits.documents])) for name in names)
+    note = f"p50 of {limits.documents} documents: {old:.2f} → {new:.2f} ms"
+    return Check("latency ratio", new / old, limits.latency_ratio, note)

@@ -1,0 +1,217 @@
+"""Promotion and rollback: version labels moved so that no request fails.
+
+Clients ask for `stable` or `canary`. TF Serving refuses a label for a version
+that is not loaded, and a version that is dropped while a label still points at
+it is gone for those who ask by label. So a move has three steps: load the new
+version beside the old one, move the label, drop what has no label any more.
+`previous` keeps the version that `stable` had, loaded, for a rollback at once.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from kdmatch.errors import UserError
+from kdmatch.serving.model_config import find_model, read_config, write_config
+
+STABLE, CANARY, PREVIOUS = "stable", "canary", "previous"
+_RPC_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a promotion or rollback did.
+
+    Attributes:
+        moved: bool. False where the version has only been listed for loading.
+        before, after: version numbers by label.
+        versions: versions that the file lists now.
+    """
+
+    moved: bool
+    before: Mapping[str, int]
+    after: Mapping[str, int]
+    versions: tuple[int, ...]
+
+
+def promote(
+    path: Path,
+    model: str,
+    version: int | None = None,
+    label: str = STABLE,
+    target: str | None = None,
+    wait_seconds: float = 300.0,
+) -> Change:
+    """Point a label at a version.
+
+    With `target` the server is told each step and asked whether the version is
+    AVAILABLE before the label moves; if anything fails, file and server are
+    put back. Without it the file alone changes, for a server that reads it
+    again by itself: a version that is not listed yet is listed, and the label
+    moves when the command is called again.
+
+    Args:
+        path: a `models.config`.
+        model: name of the model in it.
+        version: int. The version; by default the one of `canary`.
+        label: `stable` or `canary`.
+        target: `host:port` of the server.
+        wait_seconds: float. How long the version may take to load.
+
+    Returns:
+        Change.
+
+    Raises:
+        UserError: if model, label or version are unknown, the version does not
+            load, or the server refuses.
+    """
+    config = read_config(path)
+    entry = find_model(config, model, path)
+    before = dict(entry.version_labels)
+    if label not in (STABLE, CANARY):
+        raise UserError(f"label {label!r} is unknown; choose {STABLE} or {CANARY}")
+    if version is None:
+        version = before.get(CANARY)
+        if version is None or label == CANARY:
+            raise UserError(f"{path}: {model} has no {CANARY} to promote; give --version")
+    if before.get(label) == version:
+        raise UserError(f"{path}: {model}: version {version} is {label} already")
+    folder = Path(entry.base_path)
+    if folder.is_dir() and not (folder / str(version) / "saved_model.pb").is_file():
+        raise UserError(f"{folder}: no complete version {version}; export it first")
+    after = {**before, label: version}
+    if label == STABLE:
+        if STABLE in before:
+            after[PREVIOUS] = before[STABLE]
+        if after.get(CANARY) == version:
+            del after[CANARY]
+    return _move(path, config, entry, after, version, target, wait_seconds)
+
+
+def rollback(path: Path, model: str, target: str | None = None) -> Change:
+    """Point `stable` back at the version it had before, and `previous` at this one.
+
+    Raises:
+        UserError: if there is no such version, or the server refuses.
+    """
+    config = read_config(path)
+    entry = find_model(config, model, path)
+    before = dict(entry.version_labels)
+    if PREVIOUS not in before or STABLE not in before:
+        raise UserError(f"{path}: {model} has no {PREVIOUS} version; nothing was promoted yet")
+    after = {**before, STABLE: before[PREVIOUS], PREVIOUS: before[STABLE]}
+    return _move(path, config, entry, after, after[STABLE], target, _RPC_SECONDS)
+
+
+def _move(
+    path: Path,
+    config: Any,
+    entry: Any,
+    after: dict[str, int],
+    version: int,
+    target: str | None,
+    wait_seconds: float,
+) -> Change:
+    before = dict(entry.version_labels)
+    original = type(config).FromString(config.SerializeToString())
+    listed = set(entry.model_version_policy.specific.versions)
+    together = listed | set(before.values()) | set(after.values())
+    if target is None:
+        _list_versions(entry, together)
+        moved = set(after.values()) <= listed
+        if moved:
+            _set_labels(entry, after)
+        write_config(path, config)
+        return Change(moved, before, after if moved else before, tuple(sorted(together)))
+    try:
+        _list_versions(entry, together)
+        write_config(path, config)
+        _reload(target, config)
+        _await_version(target, entry.name, version, wait_seconds)
+        _set_labels(entry, after)
+        _reload(target, config)
+    except BaseException as error:
+        write_config(path, original)
+        try:
+            _reload(target, original)
+        except UserError as again:
+            raise UserError(f"{error}; and the server could not be put back: {again}") from error
+        raise
+    kept = set(after.values())
+    _list_versions(entry, kept)
+    write_config(path, config)
+    _reload(target, config)
+    return Change(True, before, after, tuple(sorted(kept)))
+
+
+def _list_versions(entry: Any, versions: set[int]) -> None:
+    entry.model_version_policy.Clear()
+    entry.model_version_policy.specific.versions.extend(sorted(versions))
+
+
+def _set_labels(entry: Any, labels: Mapping[str, int]) -> None:
+    entry.version_labels.clear()
+    entry.version_labels.update(labels)
+
+
+def _reload(target: str, config: Any) -> None:
+    from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
+
+    request = model_management_pb2.ReloadConfigRequest(config=config)
+    with grpc.insecure_channel(target) as channel:
+        try:
+            response = model_service_pb2_grpc.ModelServiceStub(channel).HandleReloadConfigRequest(
+                request, timeout=_RPC_SECONDS
+            )
+        except grpc.RpcError as error:
+            raise UserError(
+                f"{target}: the server refuses the configuration: {error.code().name}, "
+                f"{error.details()}"
+            ) from error
+    if response.status.error_code:
+        raise UserError(
+            f"{target}: the server refuses the configuration: {response.status.error_message}"
+        )
+
+
+def _await_version(target: str, model: str, version: int, seconds: float) -> None:
+    """Returns when the version is AVAILABLE.
+
+    Raises:
+        UserError: if it ends without having been, or is not there in time.
+    """
+    from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
+
+    states = get_model_status_pb2.ModelVersionStatus
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name = model
+    request.model_spec.version.value = version
+    end = time.monotonic() + seconds
+    said = "not found"
+    with grpc.insecure_channel(target) as channel:
+        service = model_service_pb2_grpc.ModelServiceStub(channel)
+        while True:
+            try:
+                found = service.GetModelStatus(request, timeout=_RPC_SECONDS).model_version_status
+                state = found[0].state
+                said = states.State.Name(state)
+                if state == states.AVAILABLE:
+                    return
+                if state == states.END and found[0].status.error_code:
+                    raise UserError(
+                        f"{target}: {model} version {version} does not load: "
+                        f"{found[0].status.error_message}; the labels stay as they were"
+                    )
+            except grpc.RpcError as error:
+                if error.code() is not grpc.StatusCode.NOT_FOUND:
+                    raise UserError(f"{target}: {error.code().name}, {error.details()}") from error
+            if time.monotonic() > end:
+                raise UserError(
+                    f"{target}: {model} version {version} is {said} after {seconds:g} s; "
+                    "the labels stay as they were"
+                )
+            time.sleep(0.1)

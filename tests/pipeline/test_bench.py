@@ -1,0 +1,77 @@
+"""`kdmatch bench` on a finished run."""
+
+import json
+import shutil
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from kdmatch.cli import app
+from kdmatch.errors import UserError
+from kdmatch.serving import engines
+
+
+@pytest.fixture
+def run(finished_run: Path, tmp_path: Path) -> Path:
+    """A copy: the bench writes into its run."""
+    return shutil.copytree(finished_run, tmp_path / "run")
+
+
+def bench(run: Path, *arguments: str) -> str:
+    data = str(run / "data" / "test.parquet")
+    command = ["bench", str(run), "--data", data, "--seconds", "0", "--no-cold", *arguments]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.output
+
+
+def test_every_model_and_engine_has_its_rows(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = replace(engines.ENGINES["openvino"], requires=("no_such_module",))
+    monkeypatch.setattr(engines, "ENGINES", {**engines.ENGINES, "openvino": absent})
+    names = ["savedmodel", "openvino", *(["pytorch"] if find_spec("torch") else [])]
+    numbers = tmp_path / "bench.json"
+    output = bench(
+        *(run, "--engines", ",".join(names), "--documents", "1,5", "--json", str(numbers))
+    )
+    assert "openvino is not installed; pip install 'kdmatch[bench]'" in output
+    found = json.loads(numbers.read_text("utf-8"))
+    measured = [name for name in names if name != "openvino"]
+    assert {(row["model"], row["engine"], row["documents"]) for row in found["rows"]} == {
+        (model, engine, size)
+        for model in ("albert", "textcnn", "cnn_attention", "teacher")
+        for engine in measured
+        for size in (1, 5)
+    }
+    for row in found["rows"]:
+        assert 0 < row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"]
+        assert row["documents_per_second"] > 0
+    assert len(found["agreement"]) == 4 * (len(measured) - 1)
+    assert all(one["max_difference"] < 1e-5 for one in found["agreement"])
+    assert json.loads((run / "bench.json").read_text("utf-8")) == found
+    assert "Latency by documents of a page of albert" in (run / "report.html").read_text("utf-8")
+
+
+def test_markdown_is_the_table_alone(run: Path) -> None:
+    options = ("--engines", "savedmodel", "--models", "textcnn", "--documents", "2", "--markdown")
+    lines = bench(run, *options).strip().splitlines()
+    assert lines[0] == "| model | engine | 2 docs | docs/s | peak MB |"
+    assert len(lines) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--engines", "tvm"), "engine 'tvm' is unknown"),
+        (("--models", "gbdt"), "no model 'gbdt'; this run has exported albert"),
+        (("--documents", "1,x"), "--documents '1,x'"),
+        (("--documents", "0"), "give sizes of a page"),
+    ],
+)
+def test_mistakes_are_one_line(finished_run: Path, arguments: tuple, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        bench(finished_run, *arguments)

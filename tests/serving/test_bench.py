@@ -1,0 +1,129 @@
+"""Pages, turns and cold starts of the bench."""
+
+import json
+import time
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from kdmatch.errors import UserError
+from kdmatch.serving import engines
+from kdmatch.serving.bench.cold import measure_cold
+from kdmatch.serving.bench.measure import ROUNDS, measure, row
+from kdmatch.serving.bench.pages import make_pages
+from kdmatch.serving.bench.table import bench_table, markdown_bench
+from kdmatch.serving.warmup import WARMUP_FILE, write_warmup
+
+ROWS = pa.table(
+    {
+        "query": ["a", "b", "a", "a", "c"],
+        "document": ["a1", "b1", "a2", "a3", "c1"],
+    }
+)
+
+
+def test_a_page_has_the_querys_own_documents_first():
+    pages = make_pages(ROWS, 2, 6)
+    assert {query for query, _ in pages} == {"a", "b", "c"}
+    by_query = dict(pages)
+    assert by_query["a"] == ["a1", "a2"]
+    assert by_query["b"][0] == "b1"
+    everything = set(ROWS["document"].to_pylist())
+    assert all(len(page) == 2 and set(page) <= everything for _, page in pages)
+    assert pages == make_pages(ROWS, 2, 6)
+    assert pages != make_pages(ROWS, 2, 6, seed=5)
+    with pytest.raises(UserError, match="no rows"):
+        make_pages(ROWS.slice(0, 0), 2, 6)
+
+
+class Recorder:
+    """Takes as long as it is told and remembers who was asked."""
+
+    process_id = 0
+
+    def __init__(self, name: str, seconds: float, asked: list):
+        self.name, self.seconds, self.asked = name, seconds, asked
+
+    def score(self, query, documents):
+        self.asked.append((self.name, len(documents)))
+        time.sleep(self.seconds)
+        return np.zeros(len(documents))
+
+    def close(self):
+        pass
+
+
+def test_scorers_take_turns_and_untimed_calls_do_not_count():
+    asked: list = []
+    scorers = {
+        ("m", "fast"): Recorder("fast", 0.0, asked),
+        ("m", "slow"): Recorder("slow", 0.01, asked),
+    }
+    pages = {1: [("q", ["d"])], 3: [("q", ["d", "e", "f"])]}
+    times = measure(scorers, pages, seconds=0)
+    assert {key: len(found) for key, found in times.items()} == {
+        ("m", name, size): 3 * ROUNDS for name in ("fast", "slow") for size in (1, 3)
+    }
+    turns = [one for index, one in enumerate(asked) if index % 5 == 0]
+    assert turns == [(name, size) for size in (1, 3) for name in ("fast", "slow")] * ROUNDS
+    assert np.median(times["m", "slow", 1]) >= 10 > np.median(times["m", "fast", 1])
+
+
+def test_a_row_has_percentiles_and_throughput():
+    found = row("m", "e", 50, np.arange(1.0, 101.0))
+    assert (found["p50_ms"], found["p95_ms"], found["calls"]) == (50.5, 95.05, 100)
+    assert found["documents_per_second"] == round(50 / 0.0505, 1)
+
+
+def test_the_table_has_a_line_for_each_model_and_engine():
+    rows = [
+        {**row(model, engine, size, np.array([float(size)])), "peak_mb": 100.0 + size}
+        for model in ("albert", "teacher")
+        for engine in ("savedmodel", "grpc")
+        for size in (1, 10)
+    ]
+    bench = {"dataset": "d", "split": "s", "rows": rows}
+    table = bench_table(bench)
+    assert table.row_count == 4
+    assert [str(column.header) for column in table.columns][2:4] == ["1 doc", "10 docs"]
+    lines = markdown_bench(bench).splitlines()
+    assert len(lines) == 6
+    assert lines[2] == "| albert | savedmodel | 1.00 / 1.00 | 10.0 / 10.0 | 1,000 | 110 |"
+
+
+def test_cold_starts_with_and_without_the_warmup_file(save_model, tmp_path):
+    version = save_model(tmp_path / "tiny" / "1")
+    pages = {2: ("q", ["d", "e"]), 1: ("q", ["d"])}
+    [bare], _ = measure_cold("tiny", "savedmodel", version, pages)
+    assert bare["warmup"] is None
+    write_warmup(version, "tiny", [("q", ["d"])])
+    rows, peaks = measure_cold("tiny", "savedmodel", version, pages)
+    assert [one["warmup"] for one in rows] == [True, False]
+    assert all(one["load_ms"] > 0 and one["first_ms"] > 0 for one in rows)
+    assert set(peaks) == {1, 2}
+    assert 50 < peaks[1] <= peaks[2]
+    assert (version / WARMUP_FILE).is_file()
+    json.dumps(rows)
+
+
+def test_engines_are_named_and_what_they_lack_is_said(monkeypatch):
+    assert engines.missing("savedmodel") is None
+    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
+    assert engines.missing("openvino") == (
+        "openvino is not installed; pip install 'kdmatch[bench]'"
+    )
+    with pytest.raises(UserError, match="engine 'tvm' is unknown; choose among savedmodel, grpc"):
+        engines.missing("tvm")
+
+
+def test_grpc_and_in_process_agree(save_model, tmp_path):
+    version = save_model(tmp_path / "tiny" / "1")
+    page = ("abc", ["d" * length for length in range(7)])
+    here, there = (engines.load(name, version) for name in ("savedmodel", "grpc"))
+    try:
+        np.testing.assert_array_equal(here.score(*page), there.score(*page))
+        assert there.process_id != here.process_id
+    finally:
+        here.close()
+        there.close()

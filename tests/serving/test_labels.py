@@ -1,0 +1,171 @@
+"""Promotion and rollback, on the file and against the local server."""
+
+import time
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from kdmatch.errors import UserError
+from kdmatch.serving.client import Client, ServingError
+from kdmatch.serving.labels import promote, rollback
+from kdmatch.serving.model_config import find_model, read_config
+from kdmatch.serving.server import LocalServer
+
+HEAD = "# Who serves what.\n# Two lines.\n"
+
+
+@pytest.fixture(scope="module")
+def versions(save_model, tmp_path_factory) -> Path:
+    base = tmp_path_factory.mktemp("versions") / "tiny"
+    for number in (1, 2, 3):
+        save_model(base / str(number), bias=10.0 * number)
+    (base / "4").mkdir()
+    (base / "4" / "saved_model.pb").write_bytes(b"not a model")
+    return base
+
+
+@pytest.fixture
+def config(versions, tmp_path) -> Path:
+    path = tmp_path / "models.config"
+    path.write_text(
+        f'{HEAD}model_config_list {{ config {{ name: "tiny" base_path: "{versions}"\n'
+        'model_platform: "tensorflow" model_version_policy { specific { versions: 1 } }\n'
+        'version_labels { key: "stable" value: 1 } } }\n'
+    )
+    return path
+
+
+@pytest.fixture
+def server(versions, config):
+    with LocalServer(versions.parent, port=0, poll_seconds=0, config=config) as server:
+        server.target = f"127.0.0.1:{server.port}"
+        yield server
+
+
+def score(server, **spec) -> float:
+    with Client(server.target, "tiny", **spec) as client:
+        return round(float(np.arctanh(client.score("q", ["d"])[0]) * 100))
+
+
+def wait_for(condition, seconds=20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
+def labels_in(path: Path) -> dict[str, int]:
+    return dict(find_model(read_config(path), "tiny", path).version_labels)
+
+
+def test_promoted_and_rolled_back_by_a_server(server, config):
+    assert score(server, version_label="stable") == 10
+    promote(config, "tiny", 2, "canary", server.target)
+    assert (score(server, version_label="stable"), score(server, version_label="canary")) == (
+        10,
+        20,
+    )
+    change = promote(config, "tiny", target=server.target)
+    assert change.moved
+    assert labels_in(config) == {"stable": 2, "previous": 1}
+    assert score(server, version_label="stable") == 20
+    with pytest.raises(ServingError, match="Unrecognized servable version label: canary"):
+        score(server, version_label="canary")
+
+    rollback(config, "tiny", server.target)
+    assert labels_in(config) == {"stable": 1, "previous": 2}
+    assert score(server, version_label="stable") == 10
+    assert config.read_text().startswith(HEAD)
+
+    promote(config, "tiny", 3, target=server.target)
+    assert score(server, version_label="previous") == 10
+    with pytest.raises(ServingError, match="NOT_FOUND"):
+        score(server, version=2)
+
+
+def test_a_version_that_does_not_load_changes_nothing(server, config):
+    before = read_config(config)
+    with pytest.raises(UserError, match="tiny version 4 does not load"):
+        promote(config, "tiny", 4, target=server.target, wait_seconds=5)
+    assert labels_in(config) == {"stable": 1}
+    assert read_config(config) == before
+    assert score(server, version_label="stable") == 10
+
+
+def test_without_a_server_a_version_is_listed_before_its_label_moves(config):
+    first = promote(config, "tiny", 2)
+    assert (first.moved, first.versions) == (False, (1, 2))
+    assert labels_in(config) == {"stable": 1}
+    assert promote(config, "tiny", 2).moved
+    assert labels_in(config) == {"stable": 2, "previous": 1}
+    assert rollback(config, "tiny").moved
+    assert labels_in(config) == {"stable": 1, "previous": 2}
+
+
+def test_the_server_refuses_a_label_of_a_version_that_is_not_loaded(server, config):
+    from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
+
+    wanted = read_config(config)
+    entry = find_model(wanted, "tiny", config)
+    entry.model_version_policy.specific.versions.append(2)
+    entry.version_labels["stable"] = 2
+    request = model_management_pb2.ReloadConfigRequest(config=wanted)
+    with grpc.insecure_channel(server.target) as channel:
+        service = model_service_pb2_grpc.ModelServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as raised:
+            service.HandleReloadConfigRequest(request, timeout=20)
+        assert raised.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert score(server, version_label="stable") == 10
+        assert score(server, version=2) == 20
+        service.HandleReloadConfigRequest(request, timeout=20)
+    assert score(server, version_label="stable") == 20
+
+
+def test_the_server_reads_a_changed_file(versions, config):
+    with LocalServer(versions.parent, port=0, poll_seconds=0.05, config=config) as server:
+        server.target = f"127.0.0.1:{server.port}"
+        assert not promote(config, "tiny", 2).moved
+        wait_for(lambda: server.servables.versions("tiny") == [2, 1])
+        assert promote(config, "tiny", 2).moved
+        wait_for(lambda: score(server, version_label="stable") == 20)
+        assert score(server, version_label="previous") == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("other", 2), "no model 'other'; it lists tiny"),
+        (("tiny", 1), "version 1 is stable already"),
+        (("tiny", 9), "no complete version 9"),
+        (("tiny", 2, "latest"), "label 'latest' is unknown"),
+        (("tiny",), "has no canary to promote"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_the_file(config, arguments, message):
+    before = config.read_text()
+    with pytest.raises(UserError, match=message):
+        promote(config, *arguments)
+    assert config.read_text() == before
+
+
+def test_nothing_to_roll_back_to(config):
+    with pytest.raises(UserError, match="has no previous version"):
+        rollback(config, "tiny")
+
+
+def test_a_file_that_is_no_config_is_one_line(tmp_path):
+    path = tmp_path / "models.config"
+    with pytest.raises(UserError, match="cannot be read"):
+        promote(path, "tiny", 1)
+    path.write_text("model_config_lisp {}")
+    with pytest.raises(UserError, match="not a ModelServerConfig"):
+        promote(path, "tiny", 1)
+
+
+def test_no_model_folder_is_one_line(tmp_path, config, versions):
+    text = config.read_text().replace(str(versions), "/nowhere/absent")
+    config.write_text(text)
+    with pytest.raises(UserError, match=r"models\.config: model tiny: base_path"):
+        LocalServer(tmp_path, port=0, config=config).start()
