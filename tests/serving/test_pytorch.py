@@ -25,6 +25,8 @@ PAGES = [("a b c", ["c d", "", "a b c d e f g h i j"]), ("j", ["j j j"]), ("", [
         ("textcnn_64", {"widths": [1, 2, 3, 4]}),
         ("textcnn_64", {"kernels": 0, "match_channels": False}),
         ("cnn_attention_64", {}),
+        ("albert_1l_64", {"match_details": True}),
+        ("textcnn_64", {"match_details": True}),
     ],
 )
 def test_scores_are_those_of_keras(preset, options, tmp_path):
@@ -37,6 +39,10 @@ def test_scores_are_those_of_keras(preset, options, tmp_path):
     generator = np.random.default_rng(0)
     for variable in matcher.trainable_variables:
         variable.assign(variable.value + generator.normal(0, 0.1, variable.shape))
+    if matcher.traits is not None:
+        stems = np.arange(len(encoder.vocabulary))
+        stems[-1] = stems[-2]
+        matcher.traits.set_tables(stems, generator.random(len(stems)))
     scorer = engines.load("pytorch", export_torch(matcher, encoder, tmp_path))
     for query, documents in PAGES:
         ids = encoder([query] * len(documents), documents)

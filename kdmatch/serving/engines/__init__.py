@@ -95,15 +95,15 @@ def load(name: str, path: Path, threads: int | None = None) -> Scorer:
     return engine.load(path, threads)
 
 
-def load_engine(model: Path, threads: int | None = None, precision: str | None = None) -> Score:
+def load_engine(model: Path, threads: int | None = None, precision: str = "float32") -> Score:
     """The model as `score(queries, documents)` → float32 `(rows,)`, its engine told by its files.
 
     Args:
         model: a SavedModel version's folder, a model's base folder, whose
             latest version is taken, or a folder with `model.onnx` or `model.xml`.
         threads: int. Threads within an operation; the engine's own choice if None.
-        precision: `float32` or `bfloat16`, in which OpenVINO computes, its own
-            choice if None; for the others it was settled by the export.
+        precision: `float32` or `bfloat16`, in which OpenVINO computes; for the
+            others it was settled by the export.
 
     Raises:
         UserError: if there is no model, or its engine is not installed.

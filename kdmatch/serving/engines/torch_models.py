@@ -64,6 +64,7 @@ class Transformer(nn.Module):
     def __init__(self, config: Mapping[str, Any], weights: Weights) -> None:
         super().__init__()
         self.match = config["match_segments"]
+        self.traits = Traits(weights) if config.get("match_details") else None
         self.tokens, self.positions, self.segments = (
             nn.Embedding.from_pretrained(weights[f"{part}_embedding/embeddings"])
             for part in ("token", "position", "segment")
@@ -82,9 +83,11 @@ class Transformer(nn.Module):
     def forward(self, ids: Ids) -> Tensor:
         tokens, segments = ids["token_ids"], ids["segment_ids"]
         mask = tokens != 0
-        if self.match:
+        across = segments[:, :, None] != segments[:, None, :]
+        if self.traits is not None:
+            segments = self.traits.segments(tokens, segments, across)
+        elif self.match:
             same = tokens[:, :, None] == tokens[:, None, :]
-            across = segments[:, :, None] != segments[:, None, :]
             shared = (same & across & mask[:, None, :]).any(-1) & mask
             segments = segments + 2 * shared
         x = self.tokens(tokens) + self.positions.weight[: tokens.shape[1]] + self.segments(segments)
@@ -95,6 +98,32 @@ class Transformer(nn.Module):
         return self.head(torch.cat([x[:, 0], *_pools(x, mask)], -1))
 
 
+class Traits(nn.Module):
+    """Stems and rarity, and what `match_details` makes of them."""
+
+    def __init__(self, weights: Weights) -> None:
+        super().__init__()
+        self.register_buffer("stems", weights["traits/stems"].long())
+        self.register_buffer("rarity", weights["traits/rarity"])
+
+    def segments(self, tokens: Tensor, sides: Tensor, across: Tensor, steps: int = 4) -> Tensor:
+        stems = self.stems[tokens]
+        same = equal_stems(stems, stems) & across
+        exact = same & (tokens[:, :, None] == tokens[:, None, :])
+        step = (self.rarity[tokens] * steps).floor().long().clamp(0, steps - 1)
+        bits = 2 * exact.any(-1) + 4 * same.any(-1) + 8 * in_run(same)
+        return sides + bits + 16 * step
+
+
+def equal_stems(stems: Tensor, others: Tensor) -> Tensor:
+    return (stems[:, :, None] == others[:, None, :]) & (stems != 0)[:, :, None]
+
+
+def in_run(same: Tensor) -> Tensor:
+    begins = (same[:, :-1, :-1] & same[:, 1:, 1:]).any(-1)
+    return F.pad(begins, (0, 1)) | F.pad(begins, (1, 0))
+
+
 class TextCnn(nn.Module):
     """TextCnnMatcher and, with `attention`, CnnAttentionMatcher."""
 
@@ -102,6 +131,7 @@ class TextCnn(nn.Module):
         super().__init__()
         self.words = nn.Embedding.from_pretrained(weights["word_embedding/embeddings"])
         self.match, self.kernels = config["match_channels"], config["kernels"]
+        self.traits = Traits(weights) if config.get("match_details") else None
         self.convolutions = nn.ModuleList(
             [_convolution(weights, f"conv_{width}") for width in config["widths"]]
         )
@@ -133,14 +163,25 @@ class TextCnn(nn.Module):
                 channels = torch.stack([exact.any(axis).float(), nearest.amax(axis)], -1)
                 channels = channels * masks[index][..., None]
                 words.append(torch.cat([vectors[index], channels], -1))
+        ways = [[mask.float() for mask in masks]]
+        if self.traits is not None:
+            same = equal_stems(*(self.traits.stems[side] for side in sides))
+            ways.append([self.traits.rarity[s] * m for s, m in zip(sides, masks, strict=True)])
+            details = [
+                torch.stack([one.any(-1).float(), in_run(one).float(), ways[1][index]], -1)
+                for index, one in enumerate((same, same.transpose(1, 2)))
+            ]
+            words = [torch.cat(both, -1) for both in zip(words, details, strict=True)]
         hidden = [self._convolve(w, m) for w, m in zip(words, masks, strict=True)]
         pooled = self._compare(hidden, masks)
         if self.kernels:
             near = torch.exp(-(cosine[..., None] - self.means).square() * self.precisions)
             near = near * both[..., None]
-            for index, axis in ((0, 2), (1, 1)):
-                counts = near.sum(axis).log1p() * masks[index][..., None]
-                pooled.append(counts.sum(1) / masks[index].sum(1, keepdim=True).clamp_min(1))
+            counts = [near.sum(axis).log1p() for axis in (2, 1)]
+            for way in ways:
+                for count, weight in zip(counts, way, strict=True):
+                    total = (count * weight[..., None]).sum(1)
+                    pooled.append(total / weight.sum(1, keepdim=True).clamp_min(1e-6))
         return self.head(torch.cat(pooled, -1))
 
     def _convolve(self, words: Tensor, mask: Tensor) -> Tensor:
