@@ -19,7 +19,8 @@ class DataConfig(Section):
             queries of train are split off by `split`.
         split: shares of queries for valid and for test.
         columns: the table's column name to the file's.
-        unlabelled: files of pairs without labels that join the transfer rows.
+        unlabelled: files of pairs without labels that join the transfer rows, with
+            the `f_*` columns that they have.
         corpus: text files, plain or `.xz`, one text a line, for Word2Vec.
         positive_threshold: a label from here on is a positive for AUC.
         on_bad_row: "error", or "skip" (counted, written beside the run).

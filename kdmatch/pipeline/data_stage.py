@@ -57,7 +57,8 @@ def prepare_tables(config: Config, folder: Path) -> dict[str, Any]:
         mapped = {ours: theirs for ours, theirs in data.columns.items() if ours in pair}
         for name in data.unlabelled:
             for batch in read_batches(Path(name).expanduser(), mapped, bad):
-                tables.write("unlabelled", batch.select(list(pair)))
+                brought = [one for one in batch.schema.names if one.startswith("f_")]
+                tables.write("unlabelled", batch.select([*pair, *brought]))
     for split in SPLITS:
         if split not in tables.rows:
             raise UserError(
