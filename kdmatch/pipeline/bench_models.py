@@ -1,6 +1,5 @@
 """Where a run keeps what each engine loads, and how it comes there."""
 
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,12 +66,10 @@ def prepare(config: Config, root: Path, model: str, engine: str) -> str | None:
 
         export_torch(load_matcher(matcher), encoder, path.parent)
         return None
+    from kdmatch.serving.formats import export_format
+
     try:
-        formats = importlib.import_module("kdmatch.serving.formats")
-    except ModuleNotFoundError:
-        return "this version of kdmatch does not export it"
-    try:
-        formats.export_format(load_matcher(matcher), encoder, path.parents[1], path.parent.name)
+        export_format(load_matcher(matcher), encoder, path.parents[1], path.parent.name)
     except Exception as error:  # whatever a converter makes of a graph, the others are measured
         return (str(error).strip().splitlines() or [type(error).__name__])[0]
     return None
