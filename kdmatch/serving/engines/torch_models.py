@@ -101,6 +101,9 @@ class Transformer(nn.Module):
 class Traits(nn.Module):
     """Stems and rarity, and what `match_details` makes of them."""
 
+    stems: Tensor
+    rarity: Tensor
+
     def __init__(self, weights: Weights) -> None:
         super().__init__()
         self.register_buffer("stems", weights["traits/stems"].long())
