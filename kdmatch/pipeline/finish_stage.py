@@ -26,7 +26,7 @@ def finish(config: Config, root: Path, directory: RunDirectory, console: Console
     for name in exported_models(config):
         directory.stage(
             f"export/{name}",
-            {"model": name},
+            {"model": name, "graph": "packed"},
             ["teacher"] if name == "teacher" else [one for one in trained if f"/{name}/" in one],
             partial(_export, config, root, name),
         )
