@@ -146,12 +146,10 @@ def pretrain(
     Returns:
         cross-entropy of the held-out texts' hidden tokens, in nats.
     """
-    from keras_hub.models import BertMaskedLM
-
     folder.mkdir(parents=True, exist_ok=True)
     epochs = max(1, round(steps / epoch_steps))
     length = max(1, steps // epochs)
-    model = BertMaskedLM(matcher.encoder, preprocessor=None)
+    model = _masked_language_model(matcher.encoder)
     model.compile(
         optimizer=adamw(length * epochs, learning_rate, warmup, weight_decay, clip_norm),
         loss=keras.losses.SparseCategoricalCrossentropy(
@@ -193,6 +191,26 @@ def pretrain(
         callbacks=callbacks,
     )
     return float(history.history["val_loss"][-1])
+
+
+def _masked_language_model(encoder: keras.Model) -> keras.Model:
+    """Logits of the hidden tokens.
+
+    KerasHub's own task model would do, but its `fit` needs TensorFlow or Grain.
+    """
+    from keras_hub.layers import MaskedLMHead
+
+    positions = keras.Input((None,), dtype="int32", name="mask_positions")
+    head = MaskedLMHead(
+        vocabulary_size=encoder.vocabulary_size,
+        token_embedding=encoder.token_embedding,
+        intermediate_activation="gelu",
+        kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+        name="mlm_head",
+    )
+    hidden = encoder(encoder.input)["sequence_output"]
+    inputs = {**encoder.input, "mask_positions": positions}
+    return keras.Model(inputs, head(hidden, mask_positions=positions))
 
 
 def _begun(folder: Path) -> int:
