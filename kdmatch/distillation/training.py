@@ -101,6 +101,8 @@ def fit_distiller(
         schedule.average,
     )
     distiller.compile(optimizer=optimizer, jit_compile=jit)
+    # Variables that are made while a step is traced would keep its graph in memory for ever.
+    optimizer.build(distiller.trainable_variables)
     scorer = with_logits(distiller.student)
     validation = Validation(
         lambda: predict_logits(scorer, valid_ids),

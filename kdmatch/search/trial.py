@@ -21,6 +21,7 @@ from kdmatch.models.matcher import Matcher
 from kdmatch.pipeline.config import Config, ModelConfig, TrainingConfig
 from kdmatch.pipeline.training_stage import encoder_kind, start_matcher, train_matcher
 from kdmatch.search.callbacks import EpochLimit, Heartbeat, MedianStop, read_values
+from kdmatch.search.memory import traced_gradients_forgotten
 from kdmatch.search.sample import sample_pairs
 from kdmatch.search.space import Parameter, overrides, with_overrides
 
@@ -115,24 +116,25 @@ class TrialTrainer:
         median = MedianStop(lambda: self._others(folder), search.stop_after, self.metric)
         if search.stop_after and not rung.resumable:
             extra.append(median)
-        best = train_matcher(
-            model,
-            self.pairs,
-            self.root / "text",
-            self.valid,
-            config.data.positive_threshold,
-            folder,
-            weights=config.distillation_of(self.student).model_dump(),
-            unlabelled_share=config.transfer.share,
-            seed=search.seed,
-            teacher=self.root / "teacher",
-            advance=advance,
-            objective=search.objective,
-            extra=extra,
-            start=self._start,
-            checkpoints=rung.resumable,
-            keep=False,
-        )
+        with traced_gradients_forgotten():
+            best = train_matcher(
+                model,
+                self.pairs,
+                self.root / "text",
+                self.valid,
+                config.data.positive_threshold,
+                folder,
+                weights=config.distillation_of(self.student).model_dump(),
+                unlabelled_share=config.transfer.share,
+                seed=search.seed,
+                teacher=self.root / "teacher",
+                advance=advance,
+                objective=search.objective,
+                extra=extra,
+                start=self._start,
+                checkpoints=rung.resumable,
+                keep=False,
+            )
         return {
             "value": best,
             "values": read_values(folder / "history.csv", self.metric),

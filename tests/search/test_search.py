@@ -246,11 +246,11 @@ def test_memory_does_not_grow_from_trial_to_trial(run: MakeRun) -> None:
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
     megabytes = []
-    for i in range(50):
+    for i in range(20):
         trainer.train({}, root / "search" / "memory" / f"trial_{i}", Rung(1))
         megabytes.append(resident())
-    print("MiB after trials 10, 20, … 50:", [round(m) for m in megabytes[9::10]])
-    assert megabytes[49] - megabytes[9] < 60
+    print("MiB after trials 5, 10, 15, 20:", [round(m) for m in megabytes[4::5]])
+    assert megabytes[19] - megabytes[4] < 40
 
 
 def test_the_yaml_of_the_winner_says_where_it_comes_from(run: MakeRun) -> None:
