@@ -88,6 +88,9 @@ def bench(
     """
     config = run_config(run)
     load_backend()
+    from kdmatch.serving.threads import set_threads
+
+    set_threads(threads, None)  # before TensorFlow runs anything, which an export does
     import rich.console
 
     from kdmatch.data.readers import read

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from kdmatch.errors import UserError
 from kdmatch.serving.engines import MODEL_FILES
@@ -63,6 +64,8 @@ def _export_onnx(matcher: keras.Model, path: Path) -> None:
     # Keras imports its exporter's package late and by attribute, which hides that it is missing.
     import tf2onnx  # noqa: F401
 
+    # It exports what the model was last called with, and a loaded one was never called.
+    matcher({name: np.ones((1, 2), np.int32) for name in matcher.input})
     matcher.export(str(path), format="onnx", verbose=False)
 
 
