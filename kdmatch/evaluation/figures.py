@@ -74,12 +74,17 @@ def quality_latency(models: Mapping[str, Mapping[str, Any]], key: str) -> str | 
         axes.set_xscale("log")
         latencies = [latency for latency, _ in points.values()]
         axes.set_xlim(min(latencies) / 2.5, max(latencies) * 2.5)
-        axes.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+        _plain_log_ticks(axes.xaxis)
         axes.set(xlabel="median latency of a call, ms (log scale)", ylabel="AUC")
         _name_points(figure, axes, points)
         return _svg(figure, key, "AUC against median latency of " + ", ".join(points))
+
+
+def _plain_log_ticks(axis: Any) -> None:
+    """Ticks at 1, 2 and 5 of each decade as plain numbers; mathtext is off in these figures."""
+    axis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_locator(mpl.ticker.NullLocator())
 
 
 def latency_by_documents(bench: Mapping[str, Any], key: str) -> str | None:
@@ -105,8 +110,8 @@ def latency_by_documents(bench: Mapping[str, Any], key: str) -> str | None:
             axes.set(xscale="log", yscale="log", title=model)
             axes.set_xticks(sorted({size for one in of_model.values() for size, _, _ in one}))
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
             axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+            _plain_log_ticks(axes.yaxis)
         for axes in list(grid.flat)[len(lines) :]:
             axes.set_visible(False)
         figure.supxlabel("documents of a page", fontsize=9.5)
@@ -142,6 +147,7 @@ def training_curves(
                 axes.plot([], [], color=colour, label=name.removesuffix("_loss"))
             if (axes.dataLim.y0 > 0) and axes.dataLim.y1 > 30 * axes.dataLim.y0:
                 axes.set_yscale("log")
+                _plain_log_ticks(axes.yaxis)
             axes.set_ylabel("loss")
             axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4, columnspacing=1.2)
         if has_auc:

@@ -84,6 +84,7 @@ def test_report_shows_every_part_and_needs_nothing_else(make_run: MakeRun, tmp_p
         assert words in page.text, words
     assert "feature_20" not in page.text
     assert page.tags["svg"] == 1 + 3 + 10 + 1  # scatter, curves, histograms, importance
+    assert "mathdefault" not in out.read_text("utf-8")  # a tick label that nobody renders
     assert page.tags["script"] == 0
     assert all(address.startswith("#") for address in page.addresses)
     assert max(page.ids.values()) == 1
