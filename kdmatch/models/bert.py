@@ -23,6 +23,8 @@ class BertMatcher(EncoderMatcher):
         match_segments: bool. Tell the encoder which tokens both sides share.
         match_details: bool. Tell it also of stems, runs and rarity; see
             `DetailedMatchSegments`.
+        match_coverage: bool. Tell the head how much of each side the other
+            covers; see `Coverage`.
 
     Call args:
         inputs: `{"token_ids", "segment_ids"}`, int32 `(batch, length)`.
@@ -53,6 +55,7 @@ class BertMatcher(EncoderMatcher):
         max_sequence_length: int = 512,
         match_segments: bool = True,
         match_details: bool = False,
+        match_coverage: bool = False,
         dtype: Any = None,
         **kwargs: Any,
     ) -> None:
@@ -71,6 +74,7 @@ class BertMatcher(EncoderMatcher):
                 "max_sequence_length": max_sequence_length,
                 "match_segments": match_segments,
                 "match_details": match_details,
+                "match_coverage": match_coverage,
             },
             dtype=dtype,
             **kwargs,

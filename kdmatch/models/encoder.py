@@ -6,12 +6,13 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from kdmatch.models.coverage import Coverage, WordSpelling
 from kdmatch.models.head import masked_max_pool, masked_mean_pool, score_head
 from kdmatch.models.match import MatchSegments
 from kdmatch.models.matcher import Matcher
 from kdmatch.models.traits import DetailedMatchSegments, TokenTraits
 
-_NOT_THE_BACKBONES = ("head_dim", "match_segments", "match_details")
+_NOT_THE_BACKBONES = ("head_dim", "match_segments", "match_details", "match_coverage")
 
 
 class EncoderMatcher(Matcher):
@@ -34,9 +35,14 @@ class EncoderMatcher(Matcher):
     ) -> None:
         # === Layers ===
         arguments["intermediate_dim"] = arguments["intermediate_dim"] or 4 * arguments["hidden_dim"]
-        traits, segments, num_segments = None, None, 2
+        size = arguments["vocabulary_size"]
+        traits, spelling, num_segments = None, None, 2
+        segments: MatchSegments | DetailedMatchSegments | None = None
+        if arguments["match_details"] or arguments["match_coverage"]:
+            traits = TokenTraits(size, name="traits")
+        if arguments["match_coverage"]:
+            spelling = WordSpelling(size, name="spelling")
         if arguments["match_details"]:
-            traits = TokenTraits(arguments["vocabulary_size"], name="traits")
             segments = DetailedMatchSegments(name="match_segments")
             num_segments = segments.num_segments
         elif arguments["match_segments"]:
@@ -59,8 +65,11 @@ class EncoderMatcher(Matcher):
         }
         mask = ops.not_equal(inputs["token_ids"], 0)
         own = inputs["segment_ids"]
-        if segments is not None:
-            own = segments(*inputs.values(), *(traits(inputs["token_ids"]) if traits else ()))
+        stems, rarity = traits(inputs["token_ids"]) if traits is not None else (None, None)
+        if isinstance(segments, DetailedMatchSegments):
+            own = segments(*inputs.values(), stems, rarity)
+        elif segments is not None:
+            own = segments(*inputs.values())
         encoded = encoder(
             {
                 "token_ids": inputs["token_ids"],
@@ -69,15 +78,28 @@ class EncoderMatcher(Matcher):
             }
         )
         hidden = encoded["sequence_output"] if isinstance(encoded, dict) else encoded
-        pooled = layers.Concatenate(name="pooled")(
-            [hidden[:, 0], masked_max_pool(hidden, mask), masked_mean_pool(hidden, mask)]
-        )
+        pools = [hidden[:, 0], masked_max_pool(hidden, mask), masked_mean_pool(hidden, mask)]
+        if spelling is not None:
+            tokens = {
+                "ids": inputs["token_ids"],
+                "stems": stems,
+                "rarity": rarity,
+                "spelling": spelling(*inputs.values()),
+                "vectors": encoder.get_layer("token_embedding")(inputs["token_ids"]),
+            }
+            words = ops.not_equal(stems, 0)
+            sides = [
+                {**tokens, "mask": ops.logical_and(words, ops.equal(inputs["segment_ids"], side))}
+                for side in (0, 1)
+            ]
+            pools.append(Coverage(name="coverage")(*sides))
+        pooled = layers.Concatenate(name="pooled")(pools)
         score = score_head(pooled, arguments["head_dim"], arguments["dropout"])
         super().__init__(inputs=inputs, outputs=score, **kwargs)
 
         # === Config ===
         self.encoder = encoder
-        self.traits = traits
+        self.traits, self.spelling = traits, spelling
         self._arguments = arguments
 
     def get_config(self) -> dict[str, Any]:

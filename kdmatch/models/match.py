@@ -73,8 +73,8 @@ class SimilarityKernels(layers.Layer):
         self.widths = [1e-3] + [0.1] * (kernels - 1)
 
     def call(self, query: Any, document: Any, query_mask: Any, document_mask: Any) -> Any:
-        query = _unit(query)
-        document = _unit(document)
+        query = unit_vectors(query)
+        document = unit_vectors(document)
         similarity = ops.einsum("bqd,bed->bqe", query, document)[..., None]
         means = ops.convert_to_tensor(self.means, dtype=similarity.dtype)
         widths = ops.convert_to_tensor(self.widths, dtype=similarity.dtype)
@@ -108,7 +108,7 @@ class MatchChannels(layers.Layer):
         real, other_real = ops.not_equal(ids, 0), ops.not_equal(other_ids, 0)
         both = ops.logical_and(real[:, :, None], other_real[:, None, :])
         exact = ops.logical_and(ops.equal(ids[:, :, None], other_ids[:, None, :]), both)
-        cosine = ops.einsum("bqd,bed->bqe", _unit(vectors), _unit(other_vectors))
+        cosine = ops.einsum("bqd,bed->bqe", unit_vectors(vectors), unit_vectors(other_vectors))
         # No other word at all reads as "nothing alike", not as the mask's depth.
         nearest = ops.max(ops.where(both, cosine, -1.0), axis=-1)
         channels = [ops.cast(ops.any(exact, axis=-1), vectors.dtype), nearest]
@@ -118,7 +118,8 @@ class MatchChannels(layers.Layer):
         return keras.KerasTensor((*ids.shape, 2), dtype=self.compute_dtype)
 
 
-def _unit(vectors: Any) -> Any:
+def unit_vectors(vectors: Any) -> Any:
+    """Vectors of length 1 along the last axis; 0 stays 0."""
     # `ops.normalize` has no finite gradient at 0 on JAX, and padding is 0.
     squares = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
     return vectors * ops.rsqrt(ops.maximum(squares, 1e-12))

@@ -4,6 +4,7 @@ from typing import Any, ClassVar, Self
 
 import keras
 
+from kdmatch.models.coverage import WordSpelling
 from kdmatch.models.traits import TokenTraits
 from kdmatch.searchable import Searchable
 
@@ -14,11 +15,13 @@ class Matcher(keras.Model):
     Subclasses list their presets in `presets` and their constructor arguments
     in `get_config`; the name of a matcher in a config is its `kind`. Arguments
     that a search may move stand in `searched`, each with its range. One with
-    `match_details` holds its vocabulary's `traits`, to be set before training.
+    `match_details` or `match_coverage` holds tables of its vocabulary, `traits` and
+    `spelling`, to be set before training.
     """
 
     kind: str
     traits: TokenTraits | None = None
+    spelling: WordSpelling | None = None
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
     searched: ClassVar[dict[str, Searchable]] = {"dropout": Searchable(0.0, 0.3)}
 

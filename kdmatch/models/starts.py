@@ -162,10 +162,22 @@ def start_from_teacher(
     target.get_layer("embedding_projection").set_weights([solution[:-1], solution[-1]])
     shared = [one for one in target.layers if "inner_layer" in one.name]
     shared[0].set_weights(source.get_layer(f"transformer_layer_{layer}").get_weights())
-    for name in ("head", "logit"):
-        own, other = student.get_layer(name), teacher.get_layer(name)
-        if [w.shape for w in own.weights] == [w.shape for w in other.weights]:
-            own.set_weights(other.get_weights())
+    _copy_head(student, teacher)
+
+
+def _copy_head(student: AlbertMatcher, teacher: BertMatcher) -> None:
+    """The teacher's head where widths agree; what only the student's reads starts at 0."""
+    (kernel, _), (other, other_bias) = (
+        matcher.get_layer("head").get_weights() for matcher in (student, teacher)
+    )
+    common = 3 * student.encoder.hidden_dim
+    if kernel.shape[1] != other.shape[1]:
+        return
+    kernel = np.zeros_like(kernel)
+    rows = len(kernel) if len(kernel) == len(other) else common
+    kernel[:rows] = other[:rows]
+    student.get_layer("head").set_weights([kernel, other_bias])
+    student.get_layer("logit").set_weights(teacher.get_layer("logit").get_weights())
 
 
 def start_from_vectors(matcher: TextCnnMatcher | BertMatcher, vectors: np.ndarray) -> None:

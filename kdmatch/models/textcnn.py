@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import keras
 from keras import layers, ops
 
+from kdmatch.models.coverage import Coverage, WordSpelling
 from kdmatch.models.head import masked_max_pool, masked_mean_pool, score_head
 from kdmatch.models.match import MatchChannels, SimilarityKernels
 from kdmatch.models.matcher import Matcher
@@ -30,6 +31,8 @@ class TextCnnMatcher(Matcher):
         match_channels: bool. Append `MatchChannels` to every word vector.
         match_details: bool. Append `DetailedMatchChannels` too, and let the
             kernels' mean weigh words by rarity beside the plain mean.
+        match_coverage: bool. Tell the head how much of each side the other
+            covers; see `Coverage`.
         head_dim: int. Width of the head's first dense layer.
         dropout: float. Rate on word vectors and in the head.
 
@@ -63,6 +66,7 @@ class TextCnnMatcher(Matcher):
         kernels: int = 11,
         match_channels: bool = True,
         match_details: bool = False,
+        match_coverage: bool = False,
         head_dim: int = 128,
         dropout: float = 0.1,
         dtype: Any = None,
@@ -99,13 +103,15 @@ class TextCnnMatcher(Matcher):
                 )
                 for a, b in pairs
             ]
-        traits = TokenTraits(vocabulary_size, name="traits") if match_details else None
-        if traits is not None:
-            detailed = DetailedMatchChannels(name="match_details")
+        traits, spelling = None, None
+        if match_details or match_coverage:
+            traits = TokenTraits(vocabulary_size, name="traits")
             stems, rarity = map(list, zip(*map(traits, sides), strict=True))
             rarity = [
                 own * ops.cast(mask, own.dtype) for own, mask in zip(rarity, masks, strict=True)
             ]
+        if match_details:
+            detailed = DetailedMatchChannels(name="match_details")
             words = [
                 ops.concatenate([words[a], detailed(stems[a], stems[b], rarity[a])], axis=-1)
                 for a, b in pairs
@@ -117,16 +123,30 @@ class TextCnnMatcher(Matcher):
         pooled = self._compare(hidden, masks, filters, dtype)
         if kernels:
             soft_counts = SimilarityKernels(kernels, name="kernels")
-            for weights in (masks, rarity) if traits is not None else (masks,):
+            for weights in (masks, rarity) if match_details else (masks,):
                 pooled += [
                     soft_counts(vectors[a], vectors[b], weights[a], masks[b]) for a, b in pairs
                 ]
+        if match_coverage:
+            spelling = WordSpelling(vocabulary_size, name="spelling")
+            told = [
+                {
+                    "ids": sides[a],
+                    "stems": stems[a],
+                    "rarity": rarity[a],
+                    "spelling": spelling(sides[a]),
+                    "vectors": vectors[a],
+                    "mask": ops.not_equal(stems[a], 0),
+                }
+                for a in (0, 1)
+            ]
+            pooled.append(Coverage(name="coverage")(*told))
         score = score_head(layers.Concatenate(name="pooled")(pooled), head_dim, dropout)
         super().__init__(inputs=inputs, outputs=score, **kwargs)
 
         # === Config ===
         self.word_embedding = embedding
-        self.traits = traits
+        self.traits, self.spelling = traits, spelling
         self._arguments = {
             "vocabulary_size": vocabulary_size,
             "embedding_dim": embedding_dim,
@@ -135,6 +155,7 @@ class TextCnnMatcher(Matcher):
             "kernels": kernels,
             "match_channels": match_channels,
             "match_details": match_details,
+            "match_coverage": match_coverage,
             "head_dim": head_dim,
             "dropout": dropout,
         }

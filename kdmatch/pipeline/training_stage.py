@@ -31,7 +31,7 @@ from kdmatch.models.textcnn import TextCnnMatcher
 from kdmatch.pipeline.config import ModelConfig, TrainingConfig
 from kdmatch.pipeline.text_stage import load_ids
 from kdmatch.teachers.scores import Standard
-from kdmatch.text.traits import rarity, stem_ids
+from kdmatch.text.traits import rarity, spellings, stem_ids
 
 Advance = Callable[[int, str], None]
 Start = Callable[[ModelConfig, Path, Path | None], Matcher]
@@ -165,6 +165,8 @@ def start_matcher(model: ModelConfig, text: Path, teacher: Path | None = None) -
     ids = load_ids(text / "train", kind)
     if matcher.traits is not None:
         matcher.traits.set_tables(stem_ids(vocabulary), rarity(ids, size))
+    if matcher.spelling is not None:
+        matcher.spelling.set_tables(*spellings(vocabulary, matcher.spelling.dimension))
     if model.start == "scratch":
         return matcher
     if model.start == "vectors" and isinstance(matcher, TextCnnMatcher | BertMatcher):

@@ -7,7 +7,8 @@ import numpy as np
 
 from kdmatch.teachers.analysis import Analysis
 from kdmatch.teachers.overlap import OVERLAP_NAMES, overlap
-from kdmatch.teachers.spelling import letter_pairs, pair_matrix
+from kdmatch.teachers.spelling import pair_matrix
+from kdmatch.text.letters import letter_pairs
 
 if TYPE_CHECKING:
     from kdmatch.teachers.features import Collection

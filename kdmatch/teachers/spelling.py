@@ -5,20 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import sparse
 
+from kdmatch.text.letters import letter_pairs
+
 _CANDIDATES = 8
 _BLOCK = 512
-
-
-def letter_pairs(word: str) -> set[str]:
-    """Neighbouring letters of a word with its ends marked, and letters one apart.
-
-    >>> sorted(letter_pairs("ab"))
-    ['^.b', '^a', 'a.$', 'ab', 'b$']
-    """
-    marked = f"^{word}$"
-    pairs = {marked[i : i + 2] for i in range(len(marked) - 1)}
-    pairs.update(f"{marked[i]}.{marked[i + 2]}" for i in range(len(marked) - 2))
-    return pairs
 
 
 def pair_matrix(words: Sequence[str], columns: dict[str, int], grow: bool) -> sparse.csr_matrix:

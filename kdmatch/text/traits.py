@@ -1,11 +1,14 @@
-"""What a token is like, told to matchers beside its id: its stem and how rare it is."""
+"""What a token is like, told to matchers beside its id: its stem, rarity and spelling."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from kdmatch.data.ids import PairIds
+from kdmatch.text.letters import letter_pairs
 from kdmatch.text.stem import stem
+
+CONTINUES = "##"
 
 
 def stem_ids(vocabulary: Sequence[str]) -> np.ndarray:
@@ -20,9 +23,7 @@ def stem_ids(vocabulary: Sequence[str]) -> np.ndarray:
     first: dict[str, int] = {}
     return np.array(
         [
-            0
-            if token == "\ufffd" or (token.startswith("[") and token.endswith("]"))
-            else first.setdefault(stem(token), number)
+            0 if _is_special(token) else first.setdefault(stem(token), number)
             for number, token in enumerate(vocabulary)
         ],
         np.int32,
@@ -48,3 +49,55 @@ def rarity(ids: PairIds, size: int) -> np.ndarray:
     pairs_with = np.bincount(np.unique(np.concatenate(inside)) % size, minlength=size)
     share = count / np.maximum(pairs_with, 1)
     return (np.log(share) / np.log(max(count, 2))).clip(0, 1).astype(np.float32)
+
+
+def spellings(vocabulary: Sequence[str], dimension: int) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors whose cosines tell how alike two tokens are spelled.
+
+    Each letter pair of a token (and each letter, where letters are more than
+    an alphabet's) has a random vector of signs; a token's is their sum, so that
+    the vectors of a word's pieces add up to the word's.
+
+    Args:
+        vocabulary: sequence of str. Pieces that begin with `##` go on a word.
+        dimension: int. Cosines are off by about `1 / sqrt(dimension)`.
+
+    Returns:
+        int8 `(vocabulary, dimension)`, 0 for tokens in square brackets, and
+        bool `(vocabulary,)`: whether a token goes on the word before it.
+
+    Reference:
+        Charikar et al., "Finding frequent items in data streams", 2002 (the count
+        sketch's signs).
+
+    >>> vectors, goes_on = spellings(["[PAD]", "towel", "towels", "lamp", "##s"], 256)
+    >>> towel, towels, lamp = vectors[1:4].astype(float)
+    >>> bool(towel @ towels > 0.5 * (towel @ towel) > 3 * abs(towel @ lamp))
+    True
+    >>> goes_on.tolist()
+    [False, False, False, False, True]
+    """
+    parts = [_parts(token) for token in vocabulary]
+    number = {part: i for i, part in enumerate(sorted(set().union(*parts)))}
+    signs = np.random.default_rng(0).choice(np.array([-1, 1], np.int8), (len(number), dimension))
+    vectors = np.zeros((len(vocabulary), dimension), np.int8)
+    for row, found in zip(vectors, parts, strict=True):
+        total = signs[[number[part] for part in found]].sum(axis=0, dtype=np.int64)
+        row[:] = total.clip(-127, 127)
+    return vectors, np.array([token.startswith(CONTINUES) for token in vocabulary])
+
+
+def _is_special(token: str) -> bool:
+    return token == "\ufffd" or (token.startswith("[") and token.endswith("]"))
+
+
+def _parts(token: str) -> list[str]:
+    """What `spellings` adds up: a word's end shows only where the token is no piece of one."""
+    if _is_special(token):
+        return []
+    word = token.removeprefix(CONTINUES)
+    pairs = letter_pairs(word)
+    if token != word:
+        pairs = {pair for pair in pairs if not pair.startswith("^")}
+    # A Han character is a word's worth of meaning, and stands in few pairs.
+    return sorted(pairs | {letter for letter in word if not letter.isascii()})

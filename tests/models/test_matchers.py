@@ -15,6 +15,7 @@ from kdmatch.models.registry import (
     load_matcher,
     save_matcher,
 )
+from kdmatch.text.traits import spellings
 
 VOCABULARY = 30
 SMALL = {
@@ -65,15 +66,19 @@ PAIRS = [([5, 6], [6, 7, 8]), ([9], [10, 11, 12, 13, 14, 9]), ([5, 6], []), ([4]
 
 
 @pytest.fixture(
-    scope="module", params=[(kind, details) for details in (False, True) for kind in SMALL]
+    scope="module",
+    params=[(kind, told) for told in ((), ("details",), ("details", "coverage")) for kind in SMALL],
 )
 def matcher(request):
-    kind, details = request.param
-    matcher = small(kind, match_details=details)
-    if details:
+    kind, told = request.param
+    matcher = small(kind, **{f"match_{what}": True for what in told})
+    if told:
         stems = np.arange(VOCABULARY)
         stems[7] = 6
         matcher.traits.set_tables(stems, np.linspace(0, 1, VOCABULARY))
+    if matcher.spelling is not None:
+        words = [f"word{number}" for number in range(VOCABULARY)]
+        matcher.spelling.set_tables(*spellings(words, matcher.spelling.dimension))
     return matcher
 
 

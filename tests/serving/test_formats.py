@@ -68,8 +68,16 @@ def test_a_pair_in_the_tokenizer_s_own_template_is_the_same_row(tmp_path):
     [
         ("albert_1l_64", "wordpiece", {"hidden_dim": 16, "embedding_dim": 8}),
         ("cnn_attention_64", "words", {"embedding_dim": 8, "filters": 6}),
-        ("albert_1l_64", "wordpiece", {"hidden_dim": 16, "match_details": True}),
-        ("textcnn_64", "words", {"embedding_dim": 8, "match_details": True}),
+        (
+            "albert_1l_64",
+            "wordpiece",
+            {"hidden_dim": 16, "match_details": True, "match_coverage": True},
+        ),
+        (
+            "textcnn_64",
+            "words",
+            {"embedding_dim": 8, "match_details": True, "match_coverage": True},
+        ),
     ],
 )
 def test_scores_are_those_of_keras(tmp_path, format, preset, kind, arguments):

@@ -11,7 +11,7 @@ import tensorflow as tf
 from kdmatch.errors import UserError
 from kdmatch.models.registry import build_matcher
 from kdmatch.serving.export import export
-from kdmatch.text.traits import stem_ids
+from kdmatch.text.traits import spellings, stem_ids
 from kdmatch.text.wordpiece import SPECIAL_TOKENS, WordPieceEncoder
 from kdmatch.text.words import PADDING, UNKNOWN, WordEncoder
 
@@ -45,6 +45,26 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
         "albert_1l_64",
         "wordpiece",
         {**ENCODER_SIZE, "embedding_dim": 8, "match_details": True},
+    ),
+    "albert_covered": (
+        "albert_1l_64",
+        "wordpiece",
+        {**ENCODER_SIZE, "embedding_dim": 8, "match_coverage": True},
+    ),
+    "bert_covered": (
+        "bert_2l_64",
+        "wordpiece",
+        {**ENCODER_SIZE, "match_coverage": True, "match_details": True},
+    ),
+    "textcnn_covered": (
+        "textcnn_64",
+        "words",
+        {**CNN_SIZE, "match_coverage": True, "match_details": True},
+    ),
+    "cnn_attention_covered": (
+        "cnn_attention_64",
+        "words",
+        {**CNN_SIZE, "match_coverage": True, "match_channels": False, "kernels": 0},
     ),
     "textcnn_detailed": ("textcnn_64", "words", {**CNN_SIZE, "match_details": True}),
     "attention_detailed": (
@@ -98,6 +118,8 @@ def matcher_of(case: str) -> keras.Model:
         stems = stem_ids(vocabulary)
         stems[vocabulary.index("bulb")] = stems[vocabulary.index("light")]
         matcher.traits.set_tables(stems, generator.random(size))
+    if matcher.spelling is not None:
+        matcher.spelling.set_tables(*spellings(vocabulary, matcher.spelling.dimension))
     return matcher
 
 

@@ -9,11 +9,12 @@ pytest.importorskip("tensorflow_text")
 from kdmatch.models.registry import build_matcher
 from kdmatch.serving import engines
 from kdmatch.serving.engines.torch_weights import export_torch
+from kdmatch.text.traits import spellings
 from kdmatch.text.wordpiece import WordPieceEncoder
 from kdmatch.text.words import WordEncoder
 
 LETTERS = list("abcdefghij")
-PAGES = [("a b c", ["c d", "", "a b c d e f g h i j"]), ("j", ["j j j"]), ("", ["a", "b"])]
+PAGES = [("ab b c", ["c d", "", "a b c d e f g h i j"]), ("j", ["j j j"]), ("", ["a", "b"])]
 
 
 @pytest.mark.parametrize(
@@ -27,11 +28,13 @@ PAGES = [("a b c", ["c d", "", "a b c d e f g h i j"]), ("j", ["j j j"]), ("", [
         ("cnn_attention_64", {}),
         ("albert_1l_64", {"match_details": True}),
         ("textcnn_64", {"match_details": True}),
+        ("albert_1l_64", {"match_coverage": True}),
+        ("textcnn_64", {"match_coverage": True, "match_details": True}),
     ],
 )
 def test_scores_are_those_of_keras(preset, options, tmp_path):
     if preset.startswith(("bert", "albert")):
-        vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS]
+        vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, "##b"]
         encoder = WordPieceEncoder(vocabulary)
     else:
         encoder = WordEncoder(["[PAD]", "\ufffd", *LETTERS])
@@ -43,6 +46,8 @@ def test_scores_are_those_of_keras(preset, options, tmp_path):
         stems = np.arange(len(encoder.vocabulary))
         stems[-1] = stems[-2]
         matcher.traits.set_tables(stems, generator.random(len(stems)))
+    if matcher.spelling is not None:
+        matcher.spelling.set_tables(*spellings(encoder.vocabulary, matcher.spelling.dimension))
     scorer = engines.load("pytorch", export_torch(matcher, encoder, tmp_path))
     for query, documents in PAGES:
         ids = encoder([query] * len(documents), documents)

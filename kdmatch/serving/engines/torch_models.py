@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdmatch.serving.engines.torch_coverage import Spelling, coverage, unit
+
 Weights = Mapping[str, Tensor]
 Ids = Mapping[str, Tensor]
 
@@ -64,7 +66,9 @@ class Transformer(nn.Module):
     def __init__(self, config: Mapping[str, Any], weights: Weights) -> None:
         super().__init__()
         self.match = config["match_segments"]
-        self.traits = Traits(weights) if config.get("match_details") else None
+        self.details = config.get("match_details")
+        self.traits = Traits(weights) if "traits/stems" in weights else None
+        self.spelling = Spelling(weights) if config.get("match_coverage") else None
         self.tokens, self.positions, self.segments = (
             nn.Embedding.from_pretrained(weights[f"{part}_embedding/embeddings"])
             for part in ("token", "position", "segment")
@@ -82,9 +86,9 @@ class Transformer(nn.Module):
 
     def forward(self, ids: Ids) -> Tensor:
         tokens, segments = ids["token_ids"], ids["segment_ids"]
-        mask = tokens != 0
+        mask, sides = tokens != 0, segments
         across = segments[:, :, None] != segments[:, None, :]
-        if self.traits is not None:
+        if self.traits is not None and self.details:
             segments = self.traits.segments(tokens, segments, across)
         elif self.match:
             same = tokens[:, :, None] == tokens[:, None, :]
@@ -95,7 +99,16 @@ class Transformer(nn.Module):
         for _ in range(self.passes):
             for layer in self.layers:
                 x = layer(x, mask)
-        return self.head(torch.cat([x[:, 0], *_pools(x, mask)], -1))
+        pooled = [x[:, 0], *_pools(x, mask)]
+        if self.spelling is not None and self.traits is not None:
+            told = {
+                **self.traits.of(tokens),
+                "spelling": self.spelling(tokens, sides),
+                "vectors": self.tokens(tokens),
+            }
+            words = told["stems"] != 0
+            pooled.append(coverage(*({**told, "mask": words & (sides == one)} for one in (0, 1))))
+        return self.head(torch.cat(pooled, -1))
 
 
 class Traits(nn.Module):
@@ -108,6 +121,9 @@ class Traits(nn.Module):
         super().__init__()
         self.register_buffer("stems", weights["traits/stems"].long())
         self.register_buffer("rarity", weights["traits/rarity"])
+
+    def of(self, ids: Tensor) -> dict[str, Tensor]:
+        return {"ids": ids, "stems": self.stems[ids], "rarity": self.rarity[ids]}
 
     def segments(self, tokens: Tensor, sides: Tensor, across: Tensor, steps: int = 4) -> Tensor:
         stems = self.stems[tokens]
@@ -134,7 +150,9 @@ class TextCnn(nn.Module):
         super().__init__()
         self.words = nn.Embedding.from_pretrained(weights["word_embedding/embeddings"])
         self.match, self.kernels = config["match_channels"], config["kernels"]
-        self.traits = Traits(weights) if config.get("match_details") else None
+        self.details = config.get("match_details")
+        self.traits = Traits(weights) if "traits/stems" in weights else None
+        self.spelling = Spelling(weights) if config.get("match_coverage") else None
         self.convolutions = nn.ModuleList(
             [_convolution(weights, f"conv_{width}") for width in config["widths"]]
         )
@@ -154,8 +172,7 @@ class TextCnn(nn.Module):
         sides = [ids["query_ids"], ids["document_ids"]]
         masks = [side != 0 for side in sides]
         vectors = [self.words(s) * m[..., None] for s, m in zip(sides, masks, strict=True)]
-        units = [v * v.square().sum(-1, keepdim=True).clamp_min(1e-12).rsqrt() for v in vectors]
-        cosine = units[0] @ units[1].transpose(1, 2)
+        cosine = unit(vectors[0]) @ unit(vectors[1]).transpose(1, 2)
         both = masks[0][:, :, None] & masks[1][:, None, :]
         words = vectors
         if self.match:
@@ -167,7 +184,7 @@ class TextCnn(nn.Module):
                 channels = channels * masks[index][..., None]
                 words.append(torch.cat([vectors[index], channels], -1))
         ways = [[mask.float() for mask in masks]]
-        if self.traits is not None:
+        if self.traits is not None and self.details:
             same = equal_stems(*(self.traits.stems[side] for side in sides))
             ways.append([self.traits.rarity[s] * m for s, m in zip(sides, masks, strict=True)])
             details = [
@@ -185,6 +202,12 @@ class TextCnn(nn.Module):
                 for count, weight in zip(counts, way, strict=True):
                     total = (count * weight[..., None]).sum(1)
                     pooled.append(total / weight.sum(1, keepdim=True).clamp_min(1e-6))
+        if self.spelling is not None and self.traits is not None:
+            told = [
+                {**self.traits.of(side), "spelling": self.spelling(side), "vectors": own}
+                for side, own in zip(sides, vectors, strict=True)
+            ]
+            pooled.append(coverage(*({**one, "mask": one["stems"] != 0} for one in told)))
         return self.head(torch.cat(pooled, -1))
 
     def _convolve(self, words: Tensor, mask: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from kdmatch.serving.graph.cnn_weights import AttentionWeights, CnnWeights
+from kdmatch.serving.graph.coverage import cover_words
 from kdmatch.serving.graph.dense import dense
 from kdmatch.serving.graph.details import Details
 from kdmatch.serving.graph.similarity import (
@@ -56,8 +57,10 @@ def score_words(weights: CnnWeights, page: PageWords) -> tf.Tensor:
     pooled += [tf.abs(pools[:, 0] - pools[:, 1]), pools[:, 0] * pools[:, 1]]
     if similarity is not None and len(weights.means):
         masks = [tf.cast(tf.not_equal(ids, 0), tf.float32) for ids in (page.query, page.document)]
-        ways = [masks] if details is None else [masks, details.rarity]
+        ways = [masks, details.rarity] if details and weights.match_details else [masks]
         pooled += soft_counts(similarity, weights.means, weights.widths, ways)
+    if details and weights.traits and weights.traits.spelling:
+        pooled.append(cover_words(page, details, weights.traits.spelling.vectors, vectors))
     logit = dense(tf.tanh(dense(tf.concat(pooled, axis=1), weights.head)), weights.logit)
     return tf.reshape(tf.tanh(logit), [-1])
 
@@ -105,7 +108,7 @@ def _convolve(
     if weights.channels is None or similarity is None:
         return tf.nn.relu(tf.nn.bias_add(tf.add_n(parts), weights.bias))
     told = [list(match_channels(page, similarity))] if weights.match_channels else []
-    told += [details.channels()] if details is not None else []
+    told += [details.channels()] if details and weights.match_details else []
     query, document = (tf.concat(side, axis=-1) for side in zip(*told, strict=True))
     channels = _join(query, document, frame.margin)
     width = channels.shape[-1]

@@ -36,7 +36,8 @@ class CnnWeights:
         taps: `(dimension, taps · f)`.
         channels: `(taps · channels, f)`, or None without match channels.
         match_channels: bool. Whether `MatchChannels` are the first of them.
-        traits: TraitTables, or None without match details.
+        traits: TraitTables, or None without match details and coverage.
+        match_details: bool. Whether `DetailedMatchChannels` are the last of the channels.
         bias: `(f,)`.
         means, widths: `(kernels,)`. Of the similarity kernels; empty without them.
         attention: AttentionWeights, or None for a plain TextCNN.
@@ -49,6 +50,7 @@ class CnnWeights:
     channels: Array | None
     match_channels: bool
     traits: TraitTables | None
+    match_details: bool
     bias: Array
     means: Array
     widths: Array
@@ -93,7 +95,8 @@ def cnn_weights(matcher: TextCnnMatcher) -> CnnWeights:
             of_channels.reshape(-1, kernel.shape[-1]).astype(np.float32) if channels else None
         ),
         match_channels=config["match_channels"],
-        traits=TraitTables.of(matcher.traits) if matcher.traits is not None else None,
+        traits=TraitTables.of(matcher),
+        match_details=config["match_details"],
         bias=np.concatenate([values[f"conv_{w}/bias"] for w in config["widths"]]).astype("float32"),
         means=means,
         widths=deviations,

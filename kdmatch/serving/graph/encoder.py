@@ -12,7 +12,11 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 
 def score_packed(
-    weights: EncoderWeights, page: Packed, segments: tf.Tensor, wide: tf.DType = tf.float32
+    weights: EncoderWeights,
+    page: Packed,
+    segments: tf.Tensor,
+    told: tf.Tensor | None = None,
+    wide: tf.DType = tf.float32,
 ) -> tf.Tensor:
     """Scores of packed rows.
 
@@ -20,6 +24,7 @@ def score_packed(
         weights: EncoderWeights.
         page: Packed.
         segments: int32 `(tokens,)`.
+        told: float32 `(rows, features)` that the head reads after the pools, or None.
         wide: type in which the layers' products are computed.
 
     Returns:
@@ -30,14 +35,12 @@ def score_packed(
     for layer in weights.layers:
         x = _transform(layer, x, places, weights.heads, wide)
     hidden = x * weights.scale + weights.shift
-    pooled = tf.concat(
-        [
-            tf.gather(hidden, page.starts),
-            tf.math.segment_max(hidden, page.rows),
-            tf.math.segment_mean(hidden, page.rows),
-        ],
-        axis=1,
-    )
+    pools = [
+        tf.gather(hidden, page.starts),
+        tf.math.segment_max(hidden, page.rows),
+        tf.math.segment_mean(hidden, page.rows),
+    ]
+    pooled = tf.concat(pools if told is None else [*pools, told], axis=1)
     logit = dense(tf.tanh(dense(pooled, weights.head)), weights.logit)
     return tf.reshape(tf.tanh(logit), [-1])
 

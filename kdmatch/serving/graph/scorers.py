@@ -10,6 +10,7 @@ from kdmatch.models.bert import BertMatcher
 from kdmatch.models.textcnn import TextCnnMatcher
 from kdmatch.serving.graph.cnn import score_words
 from kdmatch.serving.graph.cnn_weights import cnn_weights
+from kdmatch.serving.graph.coverage import cover_tokens
 from kdmatch.serving.graph.encoder import score_packed
 from kdmatch.serving.graph.pack import Packed, pack_padded, pack_text
 from kdmatch.serving.graph.segments import (
@@ -17,7 +18,7 @@ from kdmatch.serving.graph.segments import (
     detailed_match_segments,
     match_segments,
 )
-from kdmatch.serving.graph.weights import encoder_weights
+from kdmatch.serving.graph.weights import encoder_weights, token_embeddings
 from kdmatch.serving.graph.words import PageWords, number_ids, number_text
 
 Ids = dict[str, tf.Tensor]
@@ -75,20 +76,26 @@ class PackedScorer:
         self, matcher: BertMatcher | AlbertMatcher, encoder: Any, precision: tf.DType
     ) -> None:
         weights = encoder_weights(matcher)
-        is_matching = matcher.get_config()["match_segments"]
-        tables = TraitTables.of(matcher.traits) if matcher.traits is not None else None
+        config = matcher.get_config()
+        tables = TraitTables.of(matcher)
+
+        # The packed graph's own embeddings are centred, and cosines are not of those.
+        embeddings = token_embeddings(matcher)
 
         # One function, so that both signatures share one copy of the constants.
         @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.int32)] * 6)
         def score(*tensors: tf.Tensor) -> tf.Tensor:
             page = Packed(*tensors)
             segments = page.sides
-            if tables is not None:
+            if tables is not None and config["match_details"]:
                 rarities = matcher.get_layer("match_segments").rarities
                 segments = detailed_match_segments(page, tables, rarities)
-            elif is_matching:
+            elif config["match_segments"]:
                 segments = match_segments(page, len(weights.tokens))
-            return score_packed(weights, page, segments, precision)
+            told = None
+            if tables is not None and tables.spelling is not None:
+                told = cover_tokens(page, tables, tables.spelling, embeddings)
+            return score_packed(weights, page, segments, told, precision)
 
         self.variables: list[tf.Variable] = []
         self._score = score

@@ -5,8 +5,22 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from kdmatch.models.traits import DetailedMatchSegments, TokenTraits
+from kdmatch.models.matcher import Matcher
+from kdmatch.models.traits import DetailedMatchSegments
 from kdmatch.serving.graph.pack import Packed
+
+
+@dataclass(frozen=True)
+class SpellingTables:
+    """A vocabulary's `WordSpelling`.
+
+    Attributes:
+        vectors: int8 `(vocabulary, dimension)`.
+        continues: bool `(vocabulary,)`. Tokens that go on a word.
+    """
+
+    vectors: np.ndarray
+    continues: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -16,17 +30,25 @@ class TraitTables:
     Attributes:
         stems: int32 `(vocabulary,)`. 0 matches nothing.
         rarity: float32 `(vocabulary,)`, in [0, 1]; 0 for padding.
+        spelling: SpellingTables, or None without `match_coverage`.
     """
 
     stems: np.ndarray
     rarity: np.ndarray
+    spelling: SpellingTables | None = None
 
     @classmethod
-    def of(cls, traits: TokenTraits) -> "TraitTables":
+    def of(cls, matcher: Matcher) -> "TraitTables | None":
+        """The tables of a matcher, if it has any."""
+        if matcher.traits is None:
+            return None
+        traits = matcher.traits
         stems, rarity = (np.asarray(table)[0] for table in traits(traits.all_ids()))
         rarity = rarity.astype(np.float32)
         rarity[0] = 0.0
-        return cls(stems.astype(np.int32), rarity)
+        own = matcher.spelling
+        spelling = SpellingTables(*own.tables()) if own is not None else None
+        return cls(stems.astype(np.int32), rarity, spelling)
 
 
 def match_segments(page: Packed, vocabulary_size: int) -> tf.Tensor:

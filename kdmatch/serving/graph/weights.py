@@ -97,6 +97,11 @@ def encoder_weights(matcher: BertMatcher | AlbertMatcher) -> EncoderWeights:
     )
 
 
+def token_embeddings(matcher: BertMatcher | AlbertMatcher) -> Array:
+    """Embeddings as trained, float32 `(vocabulary, width)`."""
+    return _float32(by_path(matcher.encoder)["token_embedding/embeddings"])
+
+
 def _fold(
     values: dict[str, Array],
     name: str,

@@ -1,0 +1,93 @@
+"""`Coverage` on the words of a page and on packed tokens."""
+
+import numpy as np
+import tensorflow as tf
+
+from kdmatch.models.coverage import coverage
+from kdmatch.serving.graph.details import Details
+from kdmatch.serving.graph.pack import Packed
+from kdmatch.serving.graph.segments import SpellingTables, TraitTables
+from kdmatch.serving.graph.words import PageWords
+
+
+def cover_words(
+    page: PageWords, details: Details, spelling: np.ndarray, vectors: tf.Tensor
+) -> tf.Tensor:
+    """Features `(batch, COVERAGE_FEATURES)` of a page's words.
+
+    Args:
+        page: PageWords.
+        details: Details.
+        spelling: int8 `(vocabulary, dimension)`.
+        vectors: float32 `(distinct, dimension)`. Embeddings of the page's words.
+    """
+    spelled = tf.cast(tf.gather(spelling, page.words), tf.float32)
+    query, document = (
+        {
+            "ids": numbers,
+            "stems": stems,
+            "rarity": rarity,
+            "spelling": tf.gather(spelled, numbers),
+            "vectors": tf.gather(vectors, numbers),
+            "mask": tf.not_equal(stems, 0),
+        }
+        for numbers, stems, rarity in zip(
+            (page.query, page.document), details.stems, details.rarity, strict=True
+        )
+    )
+    return coverage(query, document)
+
+
+def cover_tokens(
+    page: Packed, tables: TraitTables, spelling: SpellingTables, embeddings: np.ndarray
+) -> tf.Tensor:
+    """Features `(rows, COVERAGE_FEATURES)` of packed tokens, pieces of a word spelled as one.
+
+    Args:
+        page: Packed.
+        tables: TraitTables.
+        spelling: SpellingTables.
+        embeddings: float32 `(vocabulary, dimension)`.
+    """
+    spelled = _spell_words(page, spelling)
+    document = tf.math.segment_sum(page.sides, page.rows)
+    query = page.lengths - document
+    query_side, document_side = (
+        _side(page, tables, embeddings, spelled, starts, counts)
+        for starts, counts in ((page.starts, query), (page.starts + query, document))
+    )
+    return coverage(query_side, document_side)
+
+
+def _spell_words(page: Packed, spelling: SpellingTables) -> tf.Tensor:
+    """The spelling of each token's word, float32 `(tokens, dimension)`."""
+    place = 2 * page.rows + page.sides
+    turns = tf.concat([[True], tf.not_equal(place[1:], place[:-1])], axis=0)
+    begins = tf.logical_or(turns[: tf.size(place)], ~tf.gather(spelling.continues, page.ids))
+    word = tf.cumsum(tf.cast(begins, tf.int32)) - 1
+    vectors = tf.cast(tf.gather(spelling.vectors, page.ids), tf.float32)
+    return tf.gather(tf.math.segment_sum(vectors, word), word)
+
+
+def _side(
+    page: Packed,
+    tables: TraitTables,
+    embeddings: np.ndarray,
+    spelled: tf.Tensor,
+    starts: tf.Tensor,
+    counts: tf.Tensor,
+) -> dict[str, tf.Tensor]:
+    """One side of each row, padded: `counts` tokens from `starts` on."""
+    place = tf.expand_dims(tf.range(tf.reduce_max(tf.concat([counts, [1]], axis=0))), 0)
+    inside = place < tf.expand_dims(counts, 1)
+    token = (tf.expand_dims(starts, 1) + place) * tf.cast(inside, tf.int32)
+    ids = tf.gather(page.ids, token)
+    stems = tf.gather(tables.stems, ids)
+    return {
+        "ids": ids,
+        "stems": stems,
+        "rarity": tf.gather(tables.rarity, ids),
+        "spelling": tf.gather(spelled, token),
+        "vectors": tf.gather(embeddings, ids),
+        "mask": tf.logical_and(inside, tf.not_equal(stems, 0)),
+    }
