@@ -96,7 +96,9 @@ def _parts(token: str) -> list[str]:
     if _is_special(token):
         return []
     word = token.removeprefix(CONTINUES)
-    pairs = letter_pairs(word)
+    if word.isdigit():
+        return [word]  # 60 is no misspelt 65
+    pairs = letter_pairs(word) - {"^.$"}  # that a word is one letter says nothing
     if token != word:
         pairs = {pair for pair in pairs if not pair.startswith("^")}
     # A Han character is a word's worth of meaning, and stands in few pairs.
