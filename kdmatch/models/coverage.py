@@ -111,53 +111,51 @@ class Coverage(layers.Layer):
 
 def coverage(query: dict[str, Any], document: dict[str, Any]) -> Any:
     """See `Coverage`."""
-    sides = [{**side, "real": ops.cast(side["mask"], "float32")} for side in (query, document)]
-    for side in sides:
-        side["rare"] = side["real"] * ops.cast(side["rarity"], "float32")
-        side["spelled"], side["meant"] = (
-            unit_vectors(ops.cast(side[name], "float32")) for name in ("spelling", "vectors")
-        )
+    sides = [_with_weights(query), _with_weights(document)]
     own, other = sides
-    both = own["real"][:, :, None] * other["real"][:, None, :]
-    features = []
-    for alike in (_equal(own["ids"], other["ids"]), _equal(own["stems"], other["stems"])):
-        features += _covered(ops.cast(alike, "float32") * both, sides)
-    for name in ("spelled", "meant"):
-        cosine = ops.matmul(own[name], ops.transpose(other[name], (0, 2, 1)))
-        features += _covered(ops.maximum(cosine, 0.0) * both, sides)
+    alike = [
+        ops.cast(ops.equal(own[name][:, :, None], other[name][:, None, :]), "float32")
+        for name in ("ids", "stems")
+    ]
+    alike += [
+        ops.matmul(unit_vectors(own[name]), ops.transpose(unit_vectors(other[name]), (0, 2, 1)))
+        for name in ("spelling", "vectors")
+    ]
+    both = own["real"][:, None, :, None] * other["real"][:, None, None, :]
+    # (batch, ways, query words, document words)
+    alike = ops.maximum(ops.stack(alike, axis=1), 0.0) * both
+    features = [_covered(side, ops.max(alike, axis=axis)) for side, axis in ((own, 3), (other, 2))]
     for name in ("spelling", "vectors"):
-        for weight in ("real", "rare"):
-            sums = [
-                unit_vectors(
-                    ops.sum(ops.cast(side[name], "float32") * side[weight][:, :, None], axis=1)
-                )
-                for side in sides
-            ]
-            features.append(ops.sum(sums[0] * sums[1], axis=-1))
-    features += [ops.log(1.0 + ops.sum(side["real"], axis=1)) / 4.0 for side in sides]
-    return 4.0 * ops.stack(features, axis=-1) - 2.0
+        # A cosine does not change when a sum becomes a mean.
+        a, b = (unit_vectors(ops.matmul(side["shares"], side[name])) for side in sides)
+        features.append(ops.sum(a * b, axis=-1))
+    features.append(ops.stack([ops.log(1.0 + side["count"]) / 4.0 for side in sides], axis=1))
+    return 4.0 * ops.concatenate(features, axis=1) - 2.0
 
 
-def _equal(own: Any, other: Any) -> Any:
-    return ops.equal(own[:, :, None], other[:, None, :])
+def _with_weights(side: dict[str, Any]) -> dict[str, Any]:
+    """With `shares` `(batch, 2, words)`, each word's part in a mean, plain and by rarity."""
+    real = ops.cast(side["mask"], "float32")
+    rare = real * ops.cast(side["rarity"], "float32")
+    weights = ops.stack([real, rare], axis=1)
+    total = ops.sum(weights, axis=2, keepdims=True)
+    return {
+        **side,
+        "real": real,
+        "rare": rare,
+        "count": total[:, 0, 0],
+        "shares": weights / ops.maximum(total, 1e-6),
+        "spelling": ops.cast(side["spelling"], "float32"),
+        "vectors": ops.cast(side["vectors"], "float32"),
+    }
 
 
-def _covered(alike: Any, sides: list[dict[str, Any]]) -> list[Any]:
-    """Four features of each side; `alike` is float `(batch, n, m)` in [0, 1]."""
-    features = []
-    for side, axis in zip(sides, (2, 1), strict=True):
-        real, rare = side["real"], side["rare"]
-        best = ops.max(alike, axis=axis)
-        features += [
-            _mean(best, real),
-            _mean(best, rare),
-            # Of no word at all nothing is covered.
-            ops.min(best * real + (1.0 - real), axis=1) * ops.max(real, axis=1),
-            ops.max(rare * (1.0 - best), axis=1),
-        ]
-    return features
-
-
-def _mean(values: Any, weights: Any) -> Any:
-    total = ops.sum(weights, axis=1)
-    return ops.sum(values * weights, axis=1) / ops.maximum(total, 1e-6)
+def _covered(side: dict[str, Any], best: Any) -> Any:
+    """Four features of each way, `(batch, 4 · ways)`; `best` is `(batch, ways, words)`."""
+    real, rare = side["real"][:, None], side["rare"][:, None]
+    means = ops.matmul(best, ops.transpose(side["shares"], (0, 2, 1)))
+    # Of no word at all nothing is covered.
+    least = ops.min(best * real + (1.0 - real), axis=2) * ops.max(real, axis=2)
+    missed = ops.max(rare * (1.0 - best), axis=2)
+    found = ops.concatenate([means, least[:, :, None], missed[:, :, None]], axis=2)
+    return ops.reshape(found, (-1, 4 * _WAYS))

@@ -11,7 +11,7 @@ from kdmatch.text.traits import spellings
 WORDS = ["[PAD]", "red", "towel", "towels", "bar", "lamp"]
 STEMS = np.array([0, 1, 2, 2, 4, 5], np.int32)
 RARITY = np.array([0.0, 0.2, 0.8, 0.8, 0.5, 0.9], np.float32)
-TOKEN, STEM, SPELLING = (slice(8 * i, 8 * i + 8) for i in range(3))
+WAYS = ("token", "stem", "spelling", "embedding")
 
 
 def side(ids: list[int], length: int) -> dict[str, np.ndarray]:
@@ -33,19 +33,26 @@ def features(query: list[int], document: list[int], padding: int = 0) -> np.ndar
     return (ops.convert_to_numpy(Coverage()(*sides))[0] + 2.0) / 4.0
 
 
+def covered(found: np.ndarray, way: str) -> list[float]:
+    """Mean, mean by rarity, smallest, largest gap; of the query, then of the document."""
+    return found[:32].reshape(2, 4, 4)[:, WAYS.index(way)].ravel().tolist()
+
+
 def test_means_smallest_and_largest_gap_of_each_side():
     found = features([1, 3], [1, 2, 4])
     assert len(found) == COVERAGE_FEATURES
     # red stands in both; towels finds its stem only, and the document's bar nothing.
-    assert found[TOKEN] == pytest.approx([1 / 2, 0.2, 0, 0.8, 1 / 3, 0.2 / 1.5, 0, 0.8], abs=1e-6)
-    assert found[STEM] == pytest.approx([1, 1, 1, 0, 2 / 3, 1 / 1.5, 0, 0.5], abs=1e-6)
+    assert covered(found, "token") == pytest.approx(
+        [1 / 2, 0.2, 0, 0.8, 1 / 3, 0.2 / 1.5, 0, 0.8], abs=1e-6
+    )
+    assert covered(found, "stem") == pytest.approx([1, 1, 1, 0, 2 / 3, 1 / 1.5, 0, 0.5], abs=1e-6)
     # Vectors here are one-hot, so of two words in one and three in the other one is common.
     assert found[34] == pytest.approx(1 / np.sqrt(2 * 3), abs=1e-6)
     assert found[36:] == pytest.approx(np.log([3, 4]) / 4, abs=1e-6)
 
 
 def test_a_misspelt_word_is_nearly_covered_and_a_strange_one_is_not():
-    near, far = features([3], [2, 1])[SPELLING], features([5], [2, 1])[SPELLING]
+    near, far = (covered(features([word], [2, 1]), "spelling") for word in (3, 5))
     assert near[0] > 0.6
     assert far[0] < 0.3
 
@@ -54,7 +61,7 @@ def test_padding_changes_nothing_and_no_word_covers_nothing():
     assert features([1, 3], [1, 2, 4], 5) == pytest.approx(features([1, 3], [1, 2, 4]), abs=1e-6)
     empty = features([], [1])
     assert np.isfinite(empty).all()
-    assert empty[TOKEN][:4] == pytest.approx([0, 0, 0, 0], abs=1e-6)
+    assert covered(empty, "token")[:4] == pytest.approx([0, 0, 0, 0], abs=1e-6)
 
 
 def test_pieces_of_a_word_are_spelled_together_but_not_across_sides():

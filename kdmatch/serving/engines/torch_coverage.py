@@ -28,24 +28,30 @@ class Spelling(nn.Module):
 
 def coverage(query: dict[str, Any], document: dict[str, Any]) -> Tensor:
     """The features of `kdmatch.models.coverage.Coverage`, from the same two dicts."""
-    sides = [{**side, "real": side["mask"].float()} for side in (query, document)]
-    for side in sides:
-        side["rare"] = side["real"] * side["rarity"]
-    own, other = sides
-    both = own["real"][:, :, None] * other["real"][:, None, :]
-    features: list[Tensor] = []
-    for name in ("ids", "stems"):
-        alike = (own[name][:, :, None] == other[name][:, None, :]).float()
-        features += _covered(alike * both, sides)
+    sides = [query, document]
+    reals = [side["mask"].float() for side in sides]
+    weights = [
+        torch.stack([real, real * side["rarity"]], 1)
+        for real, side in zip(reals, sides, strict=True)
+    ]
+    shares = [one / one.sum(2, keepdim=True).clamp_min(1e-6) for one in weights]
+    alike = [
+        (query[name][:, :, None] == document[name][:, None, :]).float() for name in ("ids", "stems")
+    ]
+    alike += [
+        unit(query[name]) @ unit(document[name]).transpose(1, 2) for name in ("spelling", "vectors")
+    ]
+    both = reals[0][:, None, :, None] * reals[1][:, None, None, :]
+    table = torch.stack(alike, 1).clamp_min(0.0) * both
+    features = [
+        _covered(table.amax(axis), *weights[index].unbind(1), shares[index])
+        for index, axis in ((0, 3), (1, 2))
+    ]
     for name in ("spelling", "vectors"):
-        cosine = unit(own[name]) @ unit(other[name]).transpose(1, 2)
-        features += _covered(cosine.clamp_min(0.0) * both, sides)
-    for name in ("spelling", "vectors"):
-        for weight in ("real", "rare"):
-            a, b = (unit((side[name] * side[weight][:, :, None]).sum(1)) for side in sides)
-            features.append((a * b).sum(-1))
-    features += [(1.0 + side["real"].sum(1)).log() / 4.0 for side in sides]
-    return 4.0 * torch.stack(features, -1) - 2.0
+        a, b = (unit(own @ side[name]) for own, side in zip(shares, sides, strict=True))
+        features.append((a * b).sum(-1))
+    features.append(torch.stack([(1.0 + real.sum(1)).log() / 4.0 for real in reals], 1))
+    return 4.0 * torch.cat(features, 1) - 2.0
 
 
 def unit(vectors: Tensor) -> Tensor:
@@ -53,14 +59,9 @@ def unit(vectors: Tensor) -> Tensor:
     return vectors * vectors.square().sum(-1, keepdim=True).clamp_min(1e-12).rsqrt()
 
 
-def _covered(alike: Tensor, sides: list[dict[str, Any]]) -> list[Tensor]:
-    features: list[Tensor] = []
-    for side, axis in zip(sides, (2, 1), strict=True):
-        real, rare = side["real"], side["rare"]
-        best = alike.amax(axis)
-        features += [
-            (best * weight).sum(1) / weight.sum(1).clamp_min(1e-6) for weight in (real, rare)
-        ]
-        features.append((best * real + (1.0 - real)).amin(1) * real.amax(1))
-        features.append((rare * (1.0 - best)).amax(1))
-    return features
+def _covered(best: Tensor, real: Tensor, rare: Tensor, shares: Tensor) -> Tensor:
+    real, rare = real[:, None], rare[:, None]
+    least = (best * real + (1.0 - real)).amin(2) * real.amax(2)
+    missed = (rare * (1.0 - best)).amax(2)
+    means = best @ shares.transpose(1, 2)
+    return torch.cat([means, least[..., None], missed[..., None]], 2).flatten(1)
