@@ -44,7 +44,7 @@ def coverage(query: dict[str, Any], document: dict[str, Any]) -> Tensor:
     both = reals[0][:, None, :, None] * reals[1][:, None, None, :]
     table = torch.stack(alike, 1).clamp_min(0.0) * both
     features = [
-        _covered(table.amax(axis), *weights[index].unbind(1), shares[index])
+        _covered(table.amax(axis), weights[index], shares[index])
         for index, axis in ((0, 3), (1, 2))
     ]
     for name in ("spelling", "vectors"):
@@ -59,8 +59,8 @@ def unit(vectors: Tensor) -> Tensor:
     return vectors * vectors.square().sum(-1, keepdim=True).clamp_min(1e-12).rsqrt()
 
 
-def _covered(best: Tensor, real: Tensor, rare: Tensor, shares: Tensor) -> Tensor:
-    real, rare = real[:, None], rare[:, None]
+def _covered(best: Tensor, weights: Tensor, shares: Tensor) -> Tensor:
+    real, rare = weights[:, :1], weights[:, 1:]
     least = (best * real + (1.0 - real)).amin(2) * real.amax(2)
     missed = (rare * (1.0 - best)).amax(2)
     means = best @ shares.transpose(1, 2)
