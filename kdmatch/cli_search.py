@@ -1,4 +1,4 @@
-"""The command of the search."""
+"""The commands that try variants: search, ablate."""
 
 from pathlib import Path
 from typing import Annotated
@@ -67,4 +67,42 @@ def search(
     address = None if listen is None else parse_address(listen, "--listen")
     students = [] if student is None else [student]
     found = search_students(settings, out, students, Console(), workers, address, verify_top)
+    write_json(json_file, found)
+
+
+@app.command()
+def ablate(
+    config: Annotated[Path, typer.Argument(help="YAML file; see configs/.")],
+    out: Annotated[Path, typer.Option(help="The run directory; what it has is not made again.")],
+    student: Annotated[str, typer.Option(help="Which student.")],
+    seeds: Annotated[
+        list[int] | None, typer.Option("--seed", help="Train each variant with this; repeatable.")
+    ] = None,
+    markdown: Annotated[bool, typer.Option(help="Print a Markdown table.")] = False,
+    set_: SetOption = None,
+    include: IncludeOption = None,
+    json_file: JsonOption = None,
+) -> None:
+    """Show what each lever of a student's recipe is worth, on valid.
+
+    Trains the recipe without each lever, and labels alone with each lever, on the run's data and
+    teachers. Called again, it goes on where it was.
+
+    Example: [cyan]kdmatch ablate configs/qbqtc.yaml --out runs/qbqtc --student textcnn[/cyan]
+    """
+    from kdmatch.pipeline.config_loader import load_config
+
+    settings = load_config(config, set_, include)
+    load_backend()
+    from rich import print as rich_print
+
+    from kdmatch.evaluation.ablation_table import ablation_markdown, ablation_table
+    from kdmatch.pipeline.console import Console
+    from kdmatch.search.ablation import ablate as ablate_student
+
+    found = ablate_student(settings, out, student, seeds or settings.seeds[:1], Console())
+    if markdown:
+        typer.echo(ablation_markdown(found))
+    else:
+        rich_print(ablation_table(found))
     write_json(json_file, found)

@@ -60,7 +60,7 @@ def evaluate_table(
     models: dict[str, Any] = {}
     for name in rounds[0]:
         models[name] = {
-            metric: _mean_interval([one[name][metric] for one in metrics])
+            metric: mean_interval([one[name][metric] for one in metrics])
             for metric in metrics[0][name]
         }
         if name in students:
@@ -80,8 +80,7 @@ def evaluate_table(
         "rows": len(rows),
         "models": models,
         "comparisons": [
-            {**same[0], **_mean_interval(same, "difference")}
-            for same in zip(*compared, strict=True)
+            {**same[0], **mean_interval(same, "difference")} for same in zip(*compared, strict=True)
         ],
     }
 
@@ -115,9 +114,10 @@ def _comparisons(teachers: list[str], students: list[str]) -> list[tuple[str, st
     return pairs
 
 
-def _mean_interval(
+def mean_interval(
     intervals: Sequence[dict[str, Any]], value: str = "value"
 ) -> dict[str, float | None]:
+    """Mean over seeds of a value and of both ends of its interval."""
     means: dict[str, float | None] = {}
     for key in (value, "low", "high"):
         values = [one[key] for one in intervals]

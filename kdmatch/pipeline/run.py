@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from kdmatch.data.batches import ScoredPairs
 from kdmatch.data.rows import Rows
-from kdmatch.pipeline.config import Config, ModelConfig, StudentConfig
+from kdmatch.pipeline.config import Config, ModelConfig
 from kdmatch.pipeline.config_loader import dump_config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.data_stage import make_transfer, prepare_tables, source_hashes
@@ -189,53 +189,84 @@ def _students(work: Run) -> None:
         losses = config.distillation_of(name)
         alone = model.model_copy(update={"distillation": None})
         for seed in config.seeds:
-            keras.utils.clear_session(free_memory=True)
             work.directory.stage(
                 f"students/{name}/seed-{seed}",
-                {
-                    "model": alone,
-                    "distillation": losses,
-                    "share": config.transfer.share,
-                    "seed": seed,
-                },
+                student_inputs(config, name, seed),
                 ["scores", "text"],
-                _student_trainer(work, name, model, seed, distil=True),
+                _student_trainer(work, name, seed, distil=True),
             )
             if config.control:
-                keras.utils.clear_session(free_memory=True)
                 work.directory.stage(
                     f"students/{name}_control/seed-{seed}",
                     {"model": alone, "margin": losses.margin, "seed": seed},
                     ["text", *(["teacher"] if model.start == "teacher" else [])],
-                    _student_trainer(work, name, model, seed, distil=False),
+                    _student_trainer(work, name, seed, distil=False),
                 )
 
 
 def _student_trainer(
-    work: Run, name: str, model: StudentConfig, seed: int, distil: bool
+    work: Run, name: str, seed: int, distil: bool
 ) -> Callable[[Path], dict[str, Any]]:
-    config, text = work.config, work.root / "text"
-    kind = encoder_kind(model.preset)
-    losses = config.distillation_of(name)
-    title = name if distil else f"{name}_control"
+    title = f"{name if distil else f'{name}_control'} seed {seed}"
 
     def train(folder: Path) -> dict[str, Any]:
-        best = work.train(
-            f"{title} seed {seed}",
-            model=model,
-            pairs=student_pairs(work.root, kind, distil),
-            text=text,
-            valid=Rows.load(work.root / "data" / "valid.parquet"),
-            threshold=config.data.positive_threshold,
-            folder=folder,
-            weights=losses.model_dump() if distil else LABELS_ONLY | {"margin": losses.margin},
-            unlabelled_share=config.transfer.share if distil else 0.0,
-            seed=seed,
-            teacher=work.root / "teacher",
-        )
-        return {"valid_auc": best}
+        return {"valid_auc": train_student(work, work.config, name, seed, folder, title, distil)}
 
     return train
+
+
+def train_student(
+    work: Run,
+    config: Config,
+    name: str,
+    seed: int,
+    folder: Path,
+    title: str,
+    distil: bool = True,
+    objective: str = "auc",
+) -> float:
+    """Train a student on all rows of a run.
+
+    Args:
+        work: Run whose `scores` are done.
+        config: Config that says how; the run's own, or one that differs in students.
+        name: str. The student.
+        seed: int.
+        folder: Path that the model goes to.
+        title: str. For the progress bar.
+        distil: bool. False trains on labels alone.
+        objective: str. Validation metric by which the best weights are kept.
+
+    Returns:
+        best value of the objective.
+    """
+    keras.utils.clear_session(free_memory=True)
+    losses = config.distillation_of(name)
+    model = config.student(name)
+    return work.train(
+        title,
+        model=model,
+        pairs=student_pairs(work.root, encoder_kind(model.preset), distil),
+        text=work.root / "text",
+        valid=Rows.load(work.root / "data" / "valid.parquet"),
+        threshold=config.data.positive_threshold,
+        folder=folder,
+        weights=losses.model_dump() if distil else LABELS_ONLY | {"margin": losses.margin},
+        unlabelled_share=config.transfer.share if distil else 0.0,
+        seed=seed,
+        teacher=work.root / "teacher",
+        objective=objective,
+    )
+
+
+def student_inputs(config: Config, name: str, seed: int) -> dict[str, Any]:
+    """What a distilled student is made from, for its stage's key."""
+    return {
+        "model": config.student(name).model_copy(update={"distillation": None}),
+        "distillation": config.distillation_of(name),
+        "share": config.transfer.share,
+        "seed": seed,
+    }
 
 
 def student_pairs(root: Path, kind: str, distil: bool = True) -> ScoredPairs:

@@ -3,13 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import keras
 from scipy.stats import spearmanr
 
-from kdmatch.data.rows import Rows
-from kdmatch.pipeline.run import Run, student_pairs
+from kdmatch.pipeline.config import Config
+from kdmatch.pipeline.run import Run, student_inputs, train_student
 from kdmatch.pipeline.run_directory import read_json, write_json
-from kdmatch.pipeline.training_stage import encoder_kind
 from kdmatch.search.oracles import SafeOracle
 from kdmatch.search.record import finished_trials
 from kdmatch.search.space import Parameter, overrides, with_overrides
@@ -32,34 +30,16 @@ def verify_top(
     for rank, trial in enumerate(finished_trials(oracle)[:count], 1):
         keys = overrides(space, trial.hyperparameters.values)
         config = with_overrides(work.config, student, keys)
-        model = config.student(student)
-        losses = config.distillation_of(student)
 
-        def train(folder: Path, model: Any = model, losses: Any = losses) -> dict[str, Any]:
-            keras.utils.clear_session(free_memory=True)
-            best = work.train(
-                f"{student} {folder.name} on all rows",
-                model=model,
-                pairs=student_pairs(work.root, encoder_kind(model.preset)),
-                text=work.root / "text",
-                valid=Rows.load(work.root / "data" / "valid.parquet"),
-                threshold=work.config.data.positive_threshold,
-                folder=folder,
-                weights=losses.model_dump(),
-                unlabelled_share=work.config.transfer.share,
-                seed=seed,
-                teacher=work.root / "teacher",
-                objective=objective,
-            )
-            return {"value": best}
+        def train(folder: Path, config: Config = config) -> dict[str, Any]:
+            title = f"{student} {folder.name} on all rows"
+            return {
+                "value": train_student(
+                    work, config, student, seed, folder, title, objective=objective
+                )
+            }
 
-        inputs = {
-            "model": model.model_copy(update={"distillation": None}),
-            "distillation": losses,
-            "share": work.config.transfer.share,
-            "seed": seed,
-            "objective": objective,
-        }
+        inputs = student_inputs(config, student, seed) | {"objective": objective}
         name = f"search/{student}/verify/trial_{trial.trial_id}"
         folder = work.directory.stage(name, inputs, ["scores", "text"], train)
         value = read_json(folder / "done.json")["value"]
