@@ -11,12 +11,13 @@ import pyarrow.parquet as pq
 
 from kdmatch.data.batches import ScoredPairs
 from kdmatch.data.rows import Rows
+from kdmatch.errors import UserError
 from kdmatch.pipeline.config import Config, ModelConfig
 from kdmatch.pipeline.config_loader import dump_config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.data_stage import make_transfer, prepare_tables, source_hashes
 from kdmatch.pipeline.pretraining_stage import pretrain_encoder
-from kdmatch.pipeline.run_directory import RunDirectory
+from kdmatch.pipeline.run_directory import LastStageDone, RunDirectory
 from kdmatch.pipeline.teacher_stage import load_scores, score_rows, train_gbdt
 from kdmatch.pipeline.text_stage import load_ids, prepare_text, wordpiece_dimension
 from kdmatch.pipeline.training_stage import (
@@ -27,6 +28,10 @@ from kdmatch.pipeline.training_stage import (
     with_transfer,
 )
 
+STAGES = (
+    *("data", "text", "transfer", "pretraining", "gbdt", "teacher", "original", "scores"),
+    *("students", "export", "evaluate"),
+)
 LABELS_ONLY = {"alpha": 0.0, "beta": 1.0, "gamma": 0.0, "scaling": "none"}
 
 
@@ -62,7 +67,7 @@ def run(config: Config, root: Path, console: Console | None = None, until: str =
         config: Config.
         root: Path of the run directory, made if missing.
         console: Console.
-        until: str. Last stage to do; all when empty.
+        until: str. Last stage to do, or folder of stages; all when empty.
 
     Returns:
         `root`.
@@ -71,20 +76,23 @@ def run(config: Config, root: Path, console: Console | None = None, until: str =
         UserError: if data, config or a training is at fault.
     """
     console = console or Console()
-    work = open_run(config, root, console)
+    if until and until.split("/")[0] not in STAGES:
+        raise UserError(f"--until {until}: no such stage; choose one of {', '.join(STAGES)}")
+    work = open_run(config, root, console, until)
     (root / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-    for stage in (_prepare, _pretrain, _teachers, _score, _students, _finish):
-        stage(work)
-        if until and until in work.directory.keys:
-            break
+    try:
+        for stage in (_prepare, _pretrain, _teachers, _score, _students, _finish):
+            stage(work)
+    except LastStageDone:
+        return root
     return root
 
 
-def open_run(config: Config, root: Path, console: Console) -> Run:
+def open_run(config: Config, root: Path, console: Console, until: str = "") -> Run:
     """The run of a config in a directory, made if missing; nothing is done yet."""
     sources = source_hashes(config.data)  # a missing file is said before anything is written
     root.mkdir(parents=True, exist_ok=True)
-    return Run(config, root, console, RunDirectory(root, console), sources)
+    return Run(config, root, console, RunDirectory(root, console, until), sources)
 
 
 def prepare_students(config: Config, root: Path, console: Console) -> Run:

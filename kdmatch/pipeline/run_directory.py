@@ -29,10 +29,13 @@ class RunDirectory:
     Args:
         root: Path of the directory.
         console: Console to say what is done.
+        until: str. Raise `LastStageDone` after this stage or, where it is a folder of stages,
+            before the first that comes after them.
     """
 
-    def __init__(self, root: Path, console: Console) -> None:
+    def __init__(self, root: Path, console: Console, until: str = "") -> None:
         self.root = root
+        self.until = until
         self.keys: dict[str, str] = {}
         self._console = console
 
@@ -55,6 +58,8 @@ class RunDirectory:
         Returns:
             the stage's folder.
         """
+        if self._is_past(name):
+            raise LastStageDone
         folder = self.root / name
         key = _key({"inputs": inputs, "after": [self.keys[other] for other in after]})
         self.keys[name] = key
@@ -79,6 +84,16 @@ class RunDirectory:
         write_json(folder / "done.json", done)
         self._console.stage(name, f"done in {done['seconds']:.0f} s")
         return folder
+
+    def _is_past(self, name: str) -> bool:
+        def inside(stage: str) -> bool:
+            return f"{stage}/".startswith(f"{self.until}/")
+
+        return bool(self.until) and any(map(inside, self.keys)) and not inside(name)
+
+
+class LastStageDone(Exception):
+    """The stage that a run was to stop after is done."""
 
 
 def require_run(root: Path) -> Path:

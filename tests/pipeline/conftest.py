@@ -35,13 +35,13 @@ def tiny_config(folder: Path) -> dict[str, Any]:
             "albert": {
                 "preset": "albert_1l_64",
                 "start": "teacher",
-                "arguments": {"match_details": True},
+                "arguments": {"match_details": True, "match_coverage": True},
                 "training": training(20),
             },
             "textcnn": {
                 "preset": "textcnn_64",
                 "start": "vectors",
-                "arguments": {"filters": 16},
+                "arguments": {"filters": 16, "match_coverage": True},
                 "training": training(20),
             },
             "cnn_attention": {

@@ -65,6 +65,9 @@ def test_a_student_knows_its_vocabulary(finished_run: Path) -> None:
     assert stems[:5].tolist() == [0] * 5
     assert (stems != ids[0]).any()
     assert len(np.unique(rarity)) > 10
+    vectors, continues = student.spelling.tables()
+    assert vectors.any()
+    assert continues.tolist() == [token.startswith("##") for token in vocabulary.split("\n")]
 
 
 def test_the_mean_of_the_seeds_is_reported(finished_run: Path) -> None:
@@ -91,6 +94,30 @@ def test_called_again_it_does_nothing_and_a_changed_config_only_what_follows(
     run(load_config(tiny, ["gbdt.folds=3"]), copy, Ear(quiet=True), until="gbdt")
     assert said["text"] == said["transfer"] == "already done"
     assert said["gbdt"].startswith("done in")
+    assert "teacher" not in said
+
+
+def test_a_run_stops_after_the_stage_it_was_told(
+    finished_run: Path, tiny: Path, tmp_path: Path
+) -> None:
+    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.console import Console
+    from kdmatch.pipeline.run import run
+
+    copy = shutil.copytree(finished_run, tmp_path / "run")
+    said: list[str] = []
+
+    class Ear(Console):
+        def stage(self, name: str, message: str) -> None:
+            said.append(name)
+
+    for until, last in (("text", "text"), ("students", "students/textcnn_control/seed-1")):
+        said.clear()
+        run(load_config(tiny), copy, Ear(quiet=True), until=until)
+        assert said[-1] == last
+    with pytest.raises(UserError, match="--until student: no such stage; choose one of data, "):
+        run(load_config(tiny), tmp_path / "never", Console(quiet=True), until="student")
+    assert not (tmp_path / "never").exists()
 
 
 def start(config: Path, out: Path) -> subprocess.Popen[bytes]:
