@@ -82,6 +82,9 @@ class TextCnnMatcher(Matcher):
             )
             for width in widths
         ]
+        is_told = match_details or match_coverage
+        traits = TokenTraits(vocabulary_size, name="traits") if is_told else None
+        spelling = WordSpelling(vocabulary_size, name="spelling") if match_coverage else None
 
         # === Functional model ===
         inputs = {
@@ -103,9 +106,7 @@ class TextCnnMatcher(Matcher):
                 )
                 for a, b in pairs
             ]
-        traits, spelling = None, None
-        if match_details or match_coverage:
-            traits = TokenTraits(vocabulary_size, name="traits")
+        if traits is not None:
             stems, rarity = map(list, zip(*map(traits, sides), strict=True))
             rarity = [
                 own * ops.cast(mask, own.dtype) for own, mask in zip(rarity, masks, strict=True)
@@ -127,8 +128,7 @@ class TextCnnMatcher(Matcher):
                 pooled += [
                     soft_counts(vectors[a], vectors[b], weights[a], masks[b]) for a, b in pairs
                 ]
-        if match_coverage:
-            spelling = WordSpelling(vocabulary_size, name="spelling")
+        if spelling is not None:
             told = [
                 {
                     "ids": sides[a],

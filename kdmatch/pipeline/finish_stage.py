@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pyarrow.parquet as pq
 
 from kdmatch.errors import UserError
@@ -121,7 +122,9 @@ def _evaluate(config: Config, root: Path, folder: Path, console: Console) -> dic
             model["latency_ms"] = time_export(version, pairs)
         weights = _model_folder(config, root, name)
         if weights is not None:
-            model["parameters"] = load_matcher(weights).count_params()
+            # Trained ones: a vocabulary's tables and KerasHub's unused pooler are not.
+            trained = load_matcher(weights).trainable_variables
+            model["parameters"] = sum(int(np.prod(one.shape)) for one in trained)
     write_json(folder / "metrics.json", metrics)
     return {"rows": metrics["rows"]}
 

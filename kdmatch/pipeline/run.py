@@ -1,5 +1,6 @@
 """The whole way: rows to exported, evaluated students, a stage after another."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -80,11 +81,9 @@ def run(config: Config, root: Path, console: Console | None = None, until: str =
         raise UserError(f"--until {until}: no such stage; choose one of {', '.join(STAGES)}")
     work = open_run(config, root, console, until)
     (root / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-    try:
+    with contextlib.suppress(LastStageDone):
         for stage in (_prepare, _pretrain, _teachers, _score, _students, _finish):
             stage(work)
-    except LastStageDone:
-        return root
     return root
 
 
