@@ -9,7 +9,7 @@ from keras import layers, ops
 from kdmatch.models.match import unit_vectors
 
 _WAYS = 4
-COVERAGE_FEATURES = 2 * 4 * _WAYS + 2 * 2 + 2
+COVERAGE_FEATURES = 2 * 6 * _WAYS + 2 * 5 + 2 * 2 + 6 + 2 * _WAYS + 3
 
 
 @keras.saving.register_keras_serializable("kdmatch")
@@ -83,11 +83,17 @@ class Coverage(layers.Layer):
 
     Words are compared in four ways: the same token, the same stem, the cosine of
     their spelling and that of their embeddings (not below 0). Let `c(w)` be the
-    best that word `w` finds on the other side. For each side and way: the mean
-    of `c`, its mean weighed by rarity, its smallest value, and the largest
-    `rarity(w) · (1 − c(w))`. Then, of spelling and of embeddings, the cosine of
-    both sides' sums, plain and weighed by rarity; last `log(1 + words) / 4` of
-    each side.
+    best that word `w` finds on the other side and `r(w)` its rarity.
+
+    - Each side and way: the mean of `c`, its mean weighed by `r`, its smallest
+      value, the largest `r · (1 − c)`, the largest `r · c`, and `log(1 + Σ r · c)`.
+    - Each side: mean, smallest, largest and summed `r`, and the number of words.
+    - Spelling and embeddings: the cosine of both sides' sums, plain and weighed by `r`.
+    - Tokens and stems: the share of the query's neighbouring pairs that stand
+      side by side in the document too, plain and weighed by `r`, and of its triples.
+    - Each way: `c` of the query's first word and of its last.
+    - Where in the document the first and the last word stand whose stem the query
+      has, as shares of its length, and how densely they do between.
 
     A GBDT ranker leans on such numbers most; one attention layer cannot
     divide by the length of a side or look for a minimum.
@@ -95,8 +101,8 @@ class Coverage(layers.Layer):
     Call args:
         query, document: dict of `ids` and `stems`, int `(batch, words)`,
             `rarity`, float likewise, `spelling` and `vectors`, float `(batch,
-            words, …)`, and `mask`, bool `(batch, words)`: the side's words. The two
-            may be the same tensors under different masks.
+            words, …)`, and `mask`, bool `(batch, words)`: the side's words, side by
+            side. The two may be the same tensors under different masks.
 
     Returns:
         float `(batch, COVERAGE_FEATURES)`.
@@ -111,8 +117,7 @@ class Coverage(layers.Layer):
 
 def coverage(query: dict[str, Any], document: dict[str, Any]) -> Any:
     """See `Coverage`."""
-    sides = [_with_weights(query), _with_weights(document)]
-    own, other = sides
+    own, other = _with_weights(query), _with_weights(document)
     alike = [
         ops.cast(ops.equal(own[name][:, :, None], other[name][:, None, :]), "float32")
         for name in ("ids", "stems")
@@ -124,12 +129,17 @@ def coverage(query: dict[str, Any], document: dict[str, Any]) -> Any:
     both = own["real"][:, None, :, None] * other["real"][:, None, None, :]
     # (batch, ways, query words, document words)
     alike = ops.maximum(ops.stack(alike, axis=1), 0.0) * both
-    features = [_covered(side, ops.max(alike, axis=axis)) for side, axis in ((own, 3), (other, 2))]
-    for name in ("spelling", "vectors"):
-        # A cosine does not change when a sum becomes a mean.
-        a, b = (unit_vectors(ops.matmul(side["shares"], side[name])) for side in sides)
-        features.append(ops.sum(a * b, axis=-1))
-    features.append(ops.stack([ops.log(1.0 + side["count"]) / 4.0 for side in sides], axis=1))
+    best, best_of_document = ops.max(alike, axis=3), ops.max(alike, axis=2)
+    features = [
+        _covered(own, best),
+        _covered(other, best_of_document),
+        _rarities(own),
+        _rarities(other),
+        *(_cosines(own, other, name) for name in ("spelling", "vectors")),
+        _runs(own, alike[:, :2]),
+        _ends(own, best),
+        _places(other, best_of_document[:, 1]),
+    ]
     return 4.0 * ops.concatenate(features, axis=1) - 2.0
 
 
@@ -140,22 +150,85 @@ def _with_weights(side: dict[str, Any]) -> dict[str, Any]:
     weights = ops.stack([real, rare], axis=1)
     total = ops.sum(weights, axis=2, keepdims=True)
     return {
-        **side,
         "real": real,
         "rare": rare,
-        "count": total[:, 0, 0],
+        "total": total[:, :, 0],
+        "number": ops.cumsum(real, axis=1),
         "shares": weights / ops.maximum(total, 1e-6),
+        "ids": side["ids"],
+        "stems": side["stems"],
         "spelling": ops.cast(side["spelling"], "float32"),
         "vectors": ops.cast(side["vectors"], "float32"),
     }
 
 
 def _covered(side: dict[str, Any], best: Any) -> Any:
-    """Four features of each way, `(batch, 4 · ways)`; `best` is `(batch, ways, words)`."""
+    """Six features of each way, `(batch, 6 · ways)`; `best` is `(batch, ways, words)`."""
     real, rare = side["real"][:, None], side["rare"][:, None]
     means = ops.matmul(best, ops.transpose(side["shares"], (0, 2, 1)))
-    # Of no word at all nothing is covered.
-    least = ops.min(best * real + (1.0 - real), axis=2) * ops.max(real, axis=2)
-    missed = ops.max(rare * (1.0 - best), axis=2)
-    found = ops.concatenate([means, least[:, :, None], missed[:, :, None]], axis=2)
-    return ops.reshape(found, (-1, 4 * _WAYS))
+    found = rare * best
+    ends = [
+        # Of no word at all nothing is covered.
+        ops.min(best * real + (1.0 - real), axis=2) * ops.max(real, axis=2),
+        ops.max(rare - found, axis=2),
+        ops.max(found, axis=2),
+        ops.log(1.0 + ops.sum(found, axis=2)) / 2.0,
+    ]
+    return ops.reshape(ops.concatenate([means, ops.stack(ends, axis=2)], axis=2), (-1, 6 * _WAYS))
+
+
+def _rarities(side: dict[str, Any]) -> Any:
+    """Mean, smallest, largest and summed rarity and the number of words, `(batch, 5)`."""
+    real, rare, total = side["real"], side["rare"], side["total"]
+    logs = ops.log(1.0 + total) / 4.0
+    mean = total[:, 1] / ops.maximum(total[:, 0], 1.0)
+    least = ops.min(rare + (1.0 - real), axis=1)
+    return ops.stack([mean, least, ops.max(rare, axis=1), logs[:, 1], logs[:, 0]], axis=1)
+
+
+def _cosines(own: dict[str, Any], other: dict[str, Any], name: str) -> Any:
+    """Cosine of both sides' sums, plain and by rarity, `(batch, 2)`."""
+    # A cosine does not change when a sum becomes a mean.
+    a, b = (unit_vectors(ops.matmul(side["shares"], side[name])) for side in (own, other))
+    return ops.sum(a * b, axis=-1)
+
+
+def _runs(side: dict[str, Any], alike: Any) -> Any:
+    """Shares of the query's pairs, plain and by rarity, and triples that stand in the document.
+
+    `(batch, 6)`; `alike` is `(batch, 2, query words, document words)`.
+    """
+    # Two words of nothing more, so that a side of one has a triple too, which matches nothing.
+    real, rare = (ops.pad(side[name], ((0, 0), (0, 2))) for name in ("real", "rare"))
+    alike = ops.pad(alike, ((0, 0), (0, 0), (0, 2), (0, 2)))
+    pair = alike[:, :, :-1, :-1] * alike[:, :, 1:, 1:]
+    triple = pair[:, :, :-1, :-1] * alike[:, :, 2:, 2:]
+    pairs = real[:, :-1] * real[:, 1:]
+    weights = [pairs, pairs * (rare[:, :-1] + rare[:, 1:]), pairs[:, :-1] * real[:, 2:]]
+    found = [ops.max(run, axis=3) for run in (pair, triple)]
+    shares = [
+        ops.sum(run * weight[:, None], axis=2)
+        / ops.maximum(ops.sum(weight, axis=1, keepdims=True), 1e-6)
+        for run, weight in zip((found[0], found[0], found[1]), weights, strict=True)
+    ]
+    return ops.concatenate(shares, axis=1)
+
+
+def _ends(side: dict[str, Any], best: Any) -> Any:
+    """How the first word and the last are covered, `(batch, 2 · ways)`."""
+    number, real = side["number"], side["real"]
+    first = real * ops.cast(ops.equal(number, 1.0), "float32")
+    last = real * ops.cast(ops.equal(number, side["total"][:, :1]), "float32")
+    ends = ops.matmul(best, ops.stack([first, last], axis=2))
+    return ops.reshape(ends, (-1, 2 * _WAYS))
+
+
+def _places(side: dict[str, Any], found: Any) -> Any:
+    """First and last place of a matched word, and how dense they are between, `(batch, 3)`."""
+    count = ops.maximum(side["total"][:, :1], 1.0)
+    place = side["number"] / count
+    first = ops.min(place * found + 2.0 * (1.0 - found), axis=1)
+    last = ops.max(place * found, axis=1)
+    matched = ops.sum(found, axis=1)
+    between = ops.maximum((last - first) * count[:, 0] + 1.0, 1.0)
+    return ops.stack([ops.minimum(first, 1.0), last, matched / between], axis=1)

@@ -1,5 +1,7 @@
 """What two sides share, in numbers that can be checked by hand."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from keras import ops
@@ -33,26 +35,60 @@ def features(query: list[int], document: list[int], padding: int = 0) -> np.ndar
     return (ops.convert_to_numpy(Coverage()(*sides))[0] + 2.0) / 4.0
 
 
-def covered(found: np.ndarray, way: str) -> list[float]:
-    """Mean, mean by rarity, smallest, largest gap; of the query, then of the document."""
-    return found[:32].reshape(2, 4, 4)[:, WAYS.index(way)].ravel().tolist()
+def covered(found: np.ndarray, way: str) -> np.ndarray:
+    """Mean, mean by rarity, smallest, largest gap, largest found, log of their sum: each side."""
+    return found[:48].reshape(2, 4, 6)[:, WAYS.index(way)]
 
 
-def test_means_smallest_and_largest_gap_of_each_side():
+def close(*expected: float) -> Any:
+    return pytest.approx(np.array(expected), abs=1e-6)
+
+
+def test_how_much_of_each_side_is_covered():
     found = features([1, 3], [1, 2, 4])
     assert len(found) == COVERAGE_FEATURES
     # red stands in both; towels finds its stem only, and the document's bar nothing.
-    assert covered(found, "token") == pytest.approx(
-        [1 / 2, 0.2, 0, 0.8, 1 / 3, 0.2 / 1.5, 0, 0.8], abs=1e-6
-    )
-    assert covered(found, "stem") == pytest.approx([1, 1, 1, 0, 2 / 3, 1 / 1.5, 0, 0.5], abs=1e-6)
+    query, document = covered(found, "token")
+    assert query == close(1 / 2, 0.2, 0, 0.8, 0.2, np.log(1.2) / 2)
+    assert document == close(1 / 3, 0.2 / 1.5, 0, 0.8, 0.2, np.log(1.2) / 2)
+    query, document = covered(found, "stem")
+    assert query == close(1, 1, 1, 0, 0.8, np.log(2) / 2)
+    assert document == close(2 / 3, 1 / 1.5, 0, 0.5, 0.8, np.log(2) / 2)
+
+
+def test_rarity_and_number_of_the_words_and_cosines_of_the_sides():
+    found = features([1, 3], [1, 2, 4])
+    assert found[48:53] == close(0.5, 0.2, 0.8, np.log(2) / 4, np.log(3) / 4)
+    assert found[53:58] == close(0.5, 0.2, 0.8, np.log(2.5) / 4, np.log(4) / 4)
     # Vectors here are one-hot, so of two words in one and three in the other one is common.
-    assert found[34] == pytest.approx(1 / np.sqrt(2 * 3), abs=1e-6)
-    assert found[36:] == pytest.approx(np.log([3, 4]) / 4, abs=1e-6)
+    assert found[60] == close(1 / np.sqrt(2 * 3))
+
+
+def test_runs_of_the_query_that_stand_in_the_document():
+    tokens, stems = range(62, 68, 2), range(63, 69, 2)
+    found = features([1, 3, 4], [5, 1, 2, 4])
+    # By stem "red towels" and "towels bar" are both there, and so is the triple.
+    assert found[stems] == close(1, 1, 1)
+    assert found[tokens] == close(0, 0, 0)
+    found = features([1, 2, 4], [4, 1, 2])
+    assert found[tokens] == close(1 / 2, 1.0 / (1.0 + 1.3), 0)
+    for one, other in (([1], [1, 2]), ([1, 2], [1]), ([1, 2], [1, 2])):
+        assert np.isfinite(features(one, other)).all()
+    assert features([1, 2], [1])[tokens] == close(0, 0, 0)
+
+
+def test_the_ends_of_the_query_and_where_its_words_stand():
+    found = features([1, 4, 3], [5, 1, 5, 2])
+    ends = found[68:76].reshape(4, 2)
+    assert ends[WAYS.index("token")] == close(1, 0)
+    assert ends[WAYS.index("stem")] == close(1, 1)
+    # The second and the last of four words, and between them two of three.
+    assert found[76:] == close(2 / 4, 4 / 4, 2 / 3)
+    assert features([4], [5, 1])[76:] == close(1, 0, 0)
 
 
 def test_a_misspelt_word_is_nearly_covered_and_a_strange_one_is_not():
-    near, far = (covered(features([word], [2, 1]), "spelling") for word in (3, 5))
+    near, far = (covered(features([word], [2, 1]), "spelling")[0] for word in (3, 5))
     assert near[0] > 0.6
     assert far[0] < 0.3
 
@@ -61,7 +97,7 @@ def test_padding_changes_nothing_and_no_word_covers_nothing():
     assert features([1, 3], [1, 2, 4], 5) == pytest.approx(features([1, 3], [1, 2, 4]), abs=1e-6)
     empty = features([], [1])
     assert np.isfinite(empty).all()
-    assert covered(empty, "token")[:4] == pytest.approx([0, 0, 0, 0], abs=1e-6)
+    assert covered(empty, "token")[0] == close(0, 0, 0, 0, 0, 0)
 
 
 def test_pieces_of_a_word_are_spelled_together_but_not_across_sides():

@@ -14,6 +14,7 @@ from kdmatch.serving.bulk import score_file
 from kdmatch.serving.engines import load_engine
 from kdmatch.serving.formats import export_format
 from kdmatch.serving.tokenizer import PairTokenizer, write_tokenizer
+from kdmatch.text.traits import spellings, stem_ids
 from kdmatch.text.wordpiece import SPECIAL_TOKENS, WordPieceEncoder
 from kdmatch.text.words import PADDING, UNKNOWN, WordEncoder
 
@@ -84,13 +85,15 @@ def test_scores_are_those_of_keras(tmp_path, format, preset, kind, arguments):
     pytest.importorskip({"onnx": "tf2onnx"}.get(format, format))
     pytest.importorskip({"onnx": "onnxruntime"}.get(format, format))
     encoder = encoder_of(kind)
-    matcher = build_matcher(
-        preset, vocabulary_size=len(encoder.vocabulary), head_dim=8, **arguments
-    )
+    size = len(encoder.vocabulary)
+    matcher = build_matcher(preset, vocabulary_size=size, head_dim=8, **arguments)
     generator = np.random.default_rng(0)
-    matcher.set_weights(
-        [w + generator.normal(0, 0.3, w.shape).astype(w.dtype) for w in matcher.get_weights()]
-    )
+    for weight in matcher.trainable_variables:
+        weight.assign_add(generator.normal(0, 0.3, weight.shape))
+    if matcher.traits is not None:
+        matcher.traits.set_tables(stem_ids(encoder.vocabulary), generator.random(size))
+    if matcher.spelling is not None:
+        matcher.spelling.set_tables(*spellings(encoder.vocabulary, matcher.spelling.dimension))
     for _ in range(2):  # The second takes the place of the first.
         folder = export_format(matcher, encoder, tmp_path / "m", format)
     # Not before: an export must not need a model that was called.

@@ -28,40 +28,86 @@ class Spelling(nn.Module):
 
 def coverage(query: dict[str, Any], document: dict[str, Any]) -> Tensor:
     """The features of `kdmatch.models.coverage.Coverage`, from the same two dicts."""
-    sides = [query, document]
-    reals = [side["mask"].float() for side in sides]
-    weights = [
-        torch.stack([real, real * side["rarity"]], 1)
-        for real, side in zip(reals, sides, strict=True)
-    ]
-    shares = [one / one.sum(2, keepdim=True).clamp_min(1e-6) for one in weights]
+    own, other = _Side(query), _Side(document)
     alike = [
         (query[name][:, :, None] == document[name][:, None, :]).float() for name in ("ids", "stems")
     ]
     alike += [
         unit(query[name]) @ unit(document[name]).transpose(1, 2) for name in ("spelling", "vectors")
     ]
-    both = reals[0][:, None, :, None] * reals[1][:, None, None, :]
+    both = own.real[:, None, :, None] * other.real[:, None, None, :]
     table = torch.stack(alike, 1).clamp_min(0.0) * both
-    features = [
-        _covered(table.amax(axis), weights[index], shares[index])
-        for index, axis in ((0, 3), (1, 2))
-    ]
+    best, best_of_document = table.amax(3), table.amax(2)
+    features = [own.covered(best), other.covered(best_of_document), own.rarities(), other.rarities()]
     for name in ("spelling", "vectors"):
-        a, b = (unit(own @ side[name]) for own, side in zip(shares, sides, strict=True))
+        a, b = (
+            unit(side.shares @ texts[name]) for side, texts in ((own, query), (other, document))
+        )
         features.append((a * b).sum(-1))
-    features.append(torch.stack([(1.0 + real.sum(1)).log() / 4.0 for real in reals], 1))
+    features += [own.runs(table[:, :2]), own.ends(best), other.places(best_of_document[:, 1])]
     return 4.0 * torch.cat(features, 1) - 2.0
+
+
+class _Side:
+    """The words of one side; each method gives features `(batch, …)`."""
+
+    def __init__(self, side: dict[str, Any]) -> None:
+        self.real = side["mask"].float()
+        self.rare = self.real * side["rarity"]
+        weights = torch.stack([self.real, self.rare], 1)
+        self.total = weights.sum(2)
+        self.shares = weights / self.total[:, :, None].clamp_min(1e-6)
+        self.number = self.real.cumsum(1)
+
+    def covered(self, best: Tensor) -> Tensor:
+        real, rare = self.real[:, None], self.rare[:, None]
+        found = rare * best
+        ends = [
+            (best * real + (1.0 - real)).amin(2) * real.amax(2),
+            (rare - found).amax(2),
+            found.amax(2),
+            (1.0 + found.sum(2)).log() / 2.0,
+        ]
+        return torch.cat([best @ self.shares.transpose(1, 2), torch.stack(ends, 2)], 2).flatten(1)
+
+    def rarities(self) -> Tensor:
+        words, rare = self.total.unbind(1)
+        logs = (1.0 + self.total).log() / 4.0
+        least = (self.rare + (1.0 - self.real)).amin(1)
+        most = self.rare.amax(1)
+        return torch.stack([rare / words.clamp_min(1.0), least, most, logs[:, 1], logs[:, 0]], 1)
+
+    def runs(self, alike: Tensor) -> Tensor:
+        real, rare, alike = (
+            nn.functional.pad(one, pad)
+            for one, pad in ((self.real, (0, 2)), (self.rare, (0, 2)), (alike, (0, 2, 0, 2)))
+        )
+        pair = alike[:, :, :-1, :-1] * alike[:, :, 1:, 1:]
+        triple = pair[:, :, :-1, :-1] * alike[:, :, 2:, 2:]
+        pairs = real[:, :-1] * real[:, 1:]
+        weights = [pairs, pairs * (rare[:, :-1] + rare[:, 1:]), pairs[:, :-1] * real[:, 2:]]
+        pair, triple = pair.amax(3), triple.amax(3)
+        return torch.cat(
+            [
+                (run * weight[:, None]).sum(2) / weight.sum(1, keepdim=True).clamp_min(1e-6)
+                for run, weight in zip((pair, pair, triple), weights, strict=True)
+            ],
+            1,
+        )
+
+    def ends(self, best: Tensor) -> Tensor:
+        ends = [self.real * (self.number == at) for at in (1.0, self.total[:, :1])]
+        return (best @ torch.stack(ends, 2)).flatten(1)
+
+    def places(self, found: Tensor) -> Tensor:
+        count = self.total[:, :1].clamp_min(1.0)
+        place = self.number / count
+        first = (place * found + 2.0 * (1.0 - found)).amin(1)
+        last = (place * found).amax(1)
+        between = ((last - first) * count[:, 0] + 1.0).clamp_min(1.0)
+        return torch.stack([first.clamp_max(1.0), last, found.sum(1) / between], 1)
 
 
 def unit(vectors: Tensor) -> Tensor:
     """Vectors of length 1 along the last axis; 0 stays 0."""
     return vectors * vectors.square().sum(-1, keepdim=True).clamp_min(1e-12).rsqrt()
-
-
-def _covered(best: Tensor, weights: Tensor, shares: Tensor) -> Tensor:
-    real, rare = weights[:, :1], weights[:, 1:]
-    least = (best * real + (1.0 - real)).amin(2) * real.amax(2)
-    missed = (rare * (1.0 - best)).amax(2)
-    means = best @ shares.transpose(1, 2)
-    return torch.cat([means, least[..., None], missed[..., None]], 2).flatten(1)
