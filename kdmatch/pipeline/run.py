@@ -74,14 +74,14 @@ def run(config: Config, root: Path, console: Console | None = None, until: str =
         `root`.
 
     Raises:
-        UserError: if data, config or a training is at fault.
+        UserError: if data, config or a training is at fault, or another process is at work there.
     """
     console = console or Console()
     if until and until.split("/")[0] not in STAGES:
         raise UserError(f"--until {until}: no such stage; choose one of {', '.join(STAGES)}")
     work = open_run(config, root, console, until)
-    (root / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-    with contextlib.suppress(LastStageDone):
+    with work.directory.alone(), contextlib.suppress(LastStageDone):
+        (root / "config.yaml").write_text(dump_config(config), encoding="utf-8")
         for stage in (_prepare, _pretrain, _teachers, _score, _students, _finish):
             stage(work)
     return root

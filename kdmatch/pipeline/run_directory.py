@@ -1,14 +1,16 @@
 """The run directory: one folder a stage, done when its `done.json` is there."""
 
+import contextlib
 import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
 from kdmatch import __version__
@@ -24,7 +26,7 @@ class RunDirectory:
     and this package's version; a field marked `AddedLater` counts once it is
     set. A folder whose `started.json` has the same key is left in place, so
     that a stage can go on from its own checkpoints; any other is emptied
-    first. `done.json` is written last.
+    first. `done.json` is written last. One process at a time does stages of a directory.
 
     Args:
         root: Path of the directory.
@@ -37,6 +39,7 @@ class RunDirectory:
         self.root = root
         self.until = until
         self.keys: dict[str, str] = {}
+        self._lock = FileLock(root / ".lock", timeout=0)
         self._console = console
 
     def stage(
@@ -57,6 +60,9 @@ class RunDirectory:
 
         Returns:
             the stage's folder.
+
+        Raises:
+            UserError: if another process is doing a stage of this directory.
         """
         if self._is_past(name):
             raise LastStageDone
@@ -66,6 +72,17 @@ class RunDirectory:
         if _read_key(folder / "done.json") == key:
             self._console.stage(name, "already done")
             return folder
+        with self.alone():
+            self._do(name, folder, key, work)
+        return folder
+
+    def _do(
+        self,
+        name: str,
+        folder: Path,
+        key: str,
+        work: Callable[[Path], dict[str, Any] | None],
+    ) -> None:
         if _read_key(folder / "started.json") != key:
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
@@ -83,7 +100,25 @@ class RunDirectory:
         }
         write_json(folder / "done.json", done)
         self._console.stage(name, f"done in {done['seconds']:.0f} s")
-        return folder
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the directory's lock, which the system lets go when a process dies.
+
+        Raises:
+            UserError: if another process holds it.
+        """
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise UserError(
+                f"{self.root}: another process is at work in this run directory; "
+                "wait until it has ended, or give this run another --out"
+            ) from None
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _is_past(self, name: str) -> bool:
         def inside(stage: str) -> bool:

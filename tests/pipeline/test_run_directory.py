@@ -1,8 +1,15 @@
-"""Stage keys: what makes a stage be done again."""
+"""Stage keys: what makes a stage be done again; and one process at a time."""
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Annotated, Any
 
-from kdmatch.pipeline.run_directory import _key
+import pytest
+
+from kdmatch.errors import UserError
+from kdmatch.pipeline.console import Console
+from kdmatch.pipeline.run_directory import RunDirectory, _key
 from kdmatch.pipeline.section import AddedLater, Section
 
 
@@ -30,3 +37,37 @@ def test_a_field_added_later_changes_no_key_until_it_is_set() -> None:
     assert key(After(steps=5, soft="mse")) == old
     assert key(After(steps=5, soft="listwise")) != old
     assert key(After(steps=6)) != old
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from kdmatch.pipeline.console import Console
+from kdmatch.pipeline.run_directory import RunDirectory
+
+def work(folder):
+    print("working", flush=True)
+    time.sleep(600)
+
+RunDirectory(Path(sys.argv[1]), Console(quiet=True)).stage("data", {"a": 1}, [], work)
+"""
+
+
+def test_a_second_process_is_refused_and_empties_nothing(tmp_path: Path) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "working\n"
+        (tmp_path / "data" / "half").write_text("of the other process")
+        other = RunDirectory(tmp_path, Console(quiet=True))
+        with pytest.raises(UserError, match="another process is at work"):
+            other.stage("data", {"a": 2}, [], lambda folder: None)
+        assert (tmp_path / "data" / "half").exists()
+    finally:
+        holder.kill()
+        holder.wait()
+    # The lock of a process that was killed is free.
+    other.stage("data", {"a": 2}, [], lambda folder: None)
+    assert (tmp_path / "data" / "done.json").exists()
