@@ -1,6 +1,7 @@
 """Encoders, word vectors, and the ids of every table."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -39,29 +40,28 @@ def prepare_text(config: Config, data: Path, folder: Path) -> dict[str, int]:
     )
     wordpiece.save(folder / "wordpiece")
     chosen = config.text.words
-    dimension = wordpiece_dimension(config)
-    if dimension:
+    vocabulary = build_vocabulary(counts, chosen.vocabulary_size, chosen.min_count)
+    words = WordEncoder(vocabulary, chosen.max_query_words, chosen.max_document_words)
+    words.save(folder / "words")
+
+    def train_vectors(encoder: WordPieceEncoder | WordEncoder, dimension: int) -> None:
         vectors = train_word2vec(
-            wordpiece,
-            corpus_texts(config, data),
+            encoder,
+            corpus_texts(config, data) if chosen.epochs else (),
             dimension,
             max(1, chosen.epochs),
             chosen.window,
             config.seed,
         )
-        np.save(folder / "wordpiece" / "vectors.npy", vectors)
-    vocabulary = build_vocabulary(counts, chosen.vocabulary_size, chosen.min_count)
-    words = WordEncoder(vocabulary, chosen.max_query_words, chosen.max_document_words)
-    words.save(folder / "words")
-    vectors = train_word2vec(
-        words,
-        corpus_texts(config, data) if chosen.epochs else (),
-        chosen.dimension,
-        max(1, chosen.epochs),
-        chosen.window,
-        config.seed,
-    )
-    np.save(folder / "words" / "vectors.npy", vectors)
+        np.save(folder / encoder.kind / "vectors.npy", vectors)
+
+    wanted: list[tuple[WordPieceEncoder | WordEncoder, int]] = [(words, chosen.dimension)]
+    if wordpiece_dimension(config):
+        wanted.append((wordpiece, wordpiece_dimension(config)))
+    # gensim repeats itself with one thread only, and holds no lock while it trains: so one each.
+    with ThreadPoolExecutor() as pool:
+        for trained in [pool.submit(train_vectors, *one) for one in wanted]:
+            trained.result()
     for split in ("train", "valid"):
         encode_file(data / f"{split}.parquet", folder, folder / split)
     return {"wordpiece": len(wordpiece.vocabulary), "words": len(vocabulary)}
