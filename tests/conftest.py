@@ -1,4 +1,4 @@
-"""Scored pairs to train on, small enough for any test."""
+"""Scored pairs to train on, small enough for any test; how tests are spread over processes."""
 
 from collections.abc import Callable
 
@@ -33,6 +33,13 @@ def _random_pairs(
         np.ones(count, np.float32),
         {"teacher": relevance, "gbdt": (0.8 * relevance).astype(np.float32)},
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `-n 2 --dist loadgroup` a folder's tests share a process, and its finished runs."""
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            item.add_marker(pytest.mark.xdist_group(item.path.parent.name))
 
 
 @pytest.fixture
