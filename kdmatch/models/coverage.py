@@ -117,13 +117,21 @@ class Coverage(layers.Layer):
 
 def coverage(query: dict[str, Any], document: dict[str, Any]) -> Any:
     """See `Coverage`."""
+    return coverage_of_units(_with_units(query), _with_units(document))
+
+
+def coverage_of_units(query: dict[str, Any], document: dict[str, Any]) -> Any:
+    """`coverage` of vectors of length 1, with their own in `spelling_length`, `vectors_length`.
+
+    A served graph divides each distinct word's vectors once, not once for each place of it.
+    """
     own, other = _with_weights(query), _with_weights(document)
     alike = [
         ops.cast(ops.equal(own[name][:, :, None], other[name][:, None, :]), "float32")
         for name in ("ids", "stems")
     ]
     alike += [
-        ops.matmul(unit_vectors(own[name]), ops.transpose(unit_vectors(other[name]), (0, 2, 1)))
+        ops.matmul(own[name], ops.transpose(other[name], (0, 2, 1)))
         for name in ("spelling", "vectors")
     ]
     both = own["real"][:, None, :, None] * other["real"][:, None, None, :]
@@ -143,6 +151,17 @@ def coverage(query: dict[str, Any], document: dict[str, Any]) -> Any:
     return 4.0 * ops.concatenate(features, axis=1) - 2.0
 
 
+def _with_units(side: dict[str, Any]) -> dict[str, Any]:
+    found = dict(side)
+    for name in ("spelling", "vectors"):
+        vectors = ops.cast(side[name], "float32")
+        squares = ops.sum(ops.square(vectors), axis=-1)
+        # No finite gradient of a root at 0, where padding is.
+        found[f"{name}_length"] = ops.sqrt(ops.maximum(squares, 1e-12))
+        found[name] = vectors / found[f"{name}_length"][..., None]
+    return found
+
+
 def _with_weights(side: dict[str, Any]) -> dict[str, Any]:
     """With `shares` `(batch, 2, words)`, each word's part in a mean, plain and by rarity."""
     real = ops.cast(side["mask"], "float32")
@@ -150,15 +169,12 @@ def _with_weights(side: dict[str, Any]) -> dict[str, Any]:
     weights = ops.stack([real, rare], axis=1)
     total = ops.sum(weights, axis=2, keepdims=True)
     return {
+        **side,
         "real": real,
         "rare": rare,
         "total": total[:, :, 0],
         "number": ops.cumsum(real, axis=1),
         "shares": weights / ops.maximum(total, 1e-6),
-        "ids": side["ids"],
-        "stems": side["stems"],
-        "spelling": ops.cast(side["spelling"], "float32"),
-        "vectors": ops.cast(side["vectors"], "float32"),
     }
 
 
@@ -189,7 +205,10 @@ def _rarities(side: dict[str, Any]) -> Any:
 def _cosines(own: dict[str, Any], other: dict[str, Any], name: str) -> Any:
     """Cosine of both sides' sums, plain and by rarity, `(batch, 2)`."""
     # A cosine does not change when a sum becomes a mean.
-    a, b = (unit_vectors(ops.matmul(side["shares"], side[name])) for side in (own, other))
+    a, b = (
+        unit_vectors(ops.matmul(side["shares"] * side[f"{name}_length"][:, None], side[name]))
+        for side in (own, other)
+    )
     return ops.sum(a * b, axis=-1)
 
 

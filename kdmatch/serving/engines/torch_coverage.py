@@ -38,7 +38,12 @@ def coverage(query: dict[str, Any], document: dict[str, Any]) -> Tensor:
     both = own.real[:, None, :, None] * other.real[:, None, None, :]
     table = torch.stack(alike, 1).clamp_min(0.0) * both
     best, best_of_document = table.amax(3), table.amax(2)
-    features = [own.covered(best), other.covered(best_of_document), own.rarities(), other.rarities()]
+    features = [
+        own.covered(best),
+        other.covered(best_of_document),
+        own.rarities(),
+        other.rarities(),
+    ]
     for name in ("spelling", "vectors"):
         a, b = (
             unit(side.shares @ texts[name]) for side, texts in ((own, query), (other, document))

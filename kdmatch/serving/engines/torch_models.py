@@ -146,6 +146,9 @@ def in_run(same: Tensor) -> Tensor:
 class TextCnn(nn.Module):
     """TextCnnMatcher and, with `attention`, CnnAttentionMatcher."""
 
+    means: Tensor
+    precisions: Tensor
+
     def __init__(self, config: Mapping[str, Any], weights: Weights, attention: bool) -> None:
         super().__init__()
         self.words = nn.Embedding.from_pretrained(weights["word_embedding/embeddings"])

@@ -15,6 +15,7 @@ from kdmatch.serving.graph.dense import dense
 from kdmatch.serving.graph.details import Details
 from kdmatch.serving.graph.similarity import (
     Similarity,
+    Units,
     compare_words,
     match_channels,
     soft_counts,
@@ -42,9 +43,10 @@ class Frame:
 def score_words(weights: CnnWeights, page: PageWords) -> tf.Tensor:
     """Scores float32 `(batch,)` in (-1, 1)."""
     vectors = tf.gather(weights.words, page.words)
+    units = Units.of(vectors)
     similarity = None
     if weights.channels is not None or len(weights.means):
-        similarity = compare_words(page, vectors)
+        similarity = compare_words(page, units.unit)
     margin = len(weights.offsets) - 1
     numbers = _join(page.query, page.document, margin)
     frame = _find_words(page, numbers, margin)
@@ -60,7 +62,7 @@ def score_words(weights: CnnWeights, page: PageWords) -> tf.Tensor:
         ways = [masks, details.rarity] if details and weights.match_details else [masks]
         pooled += soft_counts(similarity, weights.means, weights.widths, ways)
     if details and weights.traits and weights.traits.spelling:
-        pooled.append(cover_words(page, details, weights.traits.spelling.vectors, vectors))
+        pooled.append(cover_words(page, details, weights.traits.spelling.vectors, units))
     logit = dense(tf.tanh(dense(tf.concat(pooled, axis=1), weights.head)), weights.logit)
     return tf.reshape(tf.tanh(logit), [-1])
 

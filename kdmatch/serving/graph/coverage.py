@@ -3,15 +3,16 @@
 import numpy as np
 import tensorflow as tf
 
-from kdmatch.models.coverage import coverage
+from kdmatch.models.coverage import coverage_of_units
 from kdmatch.serving.graph.details import Details
 from kdmatch.serving.graph.pack import Packed
 from kdmatch.serving.graph.segments import SpellingTables, TraitTables
+from kdmatch.serving.graph.similarity import Units
 from kdmatch.serving.graph.words import PageWords
 
 
 def cover_words(
-    page: PageWords, details: Details, spelling: np.ndarray, vectors: tf.Tensor
+    page: PageWords, details: Details, spelling: np.ndarray, vectors: Units
 ) -> tf.Tensor:
     """Features `(batch, COVERAGE_FEATURES)` of a page's words.
 
@@ -19,27 +20,26 @@ def cover_words(
         page: PageWords.
         details: Details.
         spelling: int8 `(vocabulary, dimension)`.
-        vectors: float32 `(distinct, dimension)`. Embeddings of the page's words.
+        vectors: Units. Embeddings of the page's distinct words.
     """
-    spelled = tf.cast(tf.gather(spelling, page.words), tf.float32)
+    spelled = Units.of(tf.cast(tf.gather(spelling, page.words), tf.float32))
     query, document = (
         {
             "ids": numbers,
             "stems": stems,
             "rarity": rarity,
-            "spelling": tf.gather(spelled, numbers),
-            "vectors": tf.gather(vectors, numbers),
+            **_at(numbers, spelling=spelled, vectors=vectors),
             "mask": tf.not_equal(stems, 0),
         }
         for numbers, stems, rarity in zip(
             (page.query, page.document), details.stems, details.rarity, strict=True
         )
     )
-    return coverage(query, document)
+    return coverage_of_units(query, document)
 
 
 def cover_tokens(
-    page: Packed, tables: TraitTables, spelling: SpellingTables, embeddings: np.ndarray
+    page: Packed, tables: TraitTables, spelling: SpellingTables, embeddings: Units
 ) -> tf.Tensor:
     """Features `(rows, COVERAGE_FEATURES)` of packed tokens, pieces of a word spelled as one.
 
@@ -47,16 +47,16 @@ def cover_tokens(
         page: Packed.
         tables: TraitTables.
         spelling: SpellingTables.
-        embeddings: float32 `(vocabulary, dimension)`.
+        embeddings: Units of the vocabulary's embeddings.
     """
-    spelled = _spell_words(page, spelling)
+    spelled = Units.of(_spell_words(page, spelling))
     document = tf.math.segment_sum(page.sides, page.rows)
     query = page.lengths - document
     query_side, document_side = (
         _side(page, tables, embeddings, spelled, starts, counts)
         for starts, counts in ((page.starts, query), (page.starts + query, document))
     )
-    return coverage(query_side, document_side)
+    return coverage_of_units(query_side, document_side)
 
 
 def _spell_words(page: Packed, spelling: SpellingTables) -> tf.Tensor:
@@ -72,8 +72,8 @@ def _spell_words(page: Packed, spelling: SpellingTables) -> tf.Tensor:
 def _side(
     page: Packed,
     tables: TraitTables,
-    embeddings: np.ndarray,
-    spelled: tf.Tensor,
+    embeddings: Units,
+    spelled: Units,
     starts: tf.Tensor,
     counts: tf.Tensor,
 ) -> dict[str, tf.Tensor]:
@@ -87,7 +87,15 @@ def _side(
         "ids": ids,
         "stems": stems,
         "rarity": tf.gather(tables.rarity, ids),
-        "spelling": tf.gather(spelled, token),
-        "vectors": tf.gather(embeddings, ids),
+        **_at(token, spelling=spelled),
+        **_at(ids, vectors=embeddings),
         "mask": tf.logical_and(inside, tf.not_equal(stems, 0)),
+    }
+
+
+def _at(places: tf.Tensor, **vectors: Units) -> dict[str, tf.Tensor]:
+    """Units at some places, as `coverage_of_units` reads them."""
+    found = {name: tf.gather(units.unit, places) for name, units in vectors.items()}
+    return found | {
+        f"{name}_length": tf.gather(units.length, places) for name, units in vectors.items()
     }

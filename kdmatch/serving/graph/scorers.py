@@ -18,6 +18,7 @@ from kdmatch.serving.graph.segments import (
     detailed_match_segments,
     match_segments,
 )
+from kdmatch.serving.graph.similarity import Units
 from kdmatch.serving.graph.weights import encoder_weights, token_embeddings
 from kdmatch.serving.graph.words import PageWords, number_ids, number_text
 
@@ -80,7 +81,9 @@ class PackedScorer:
         tables = TraitTables.of(matcher)
 
         # The packed graph's own embeddings are centred, and cosines are not of those.
-        embeddings = token_embeddings(matcher)
+        embeddings = None
+        if tables is not None and tables.spelling is not None:
+            embeddings = Units.of(token_embeddings(matcher)).as_constants()
 
         # One function, so that both signatures share one copy of the constants.
         @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.int32)] * 6)
@@ -93,7 +96,7 @@ class PackedScorer:
             elif config["match_segments"]:
                 segments = match_segments(page, len(weights.tokens))
             told = None
-            if tables is not None and tables.spelling is not None:
+            if tables is not None and tables.spelling is not None and embeddings is not None:
                 told = cover_tokens(page, tables, tables.spelling, embeddings)
             return score_packed(weights, page, segments, told, precision)
 

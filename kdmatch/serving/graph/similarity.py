@@ -24,10 +24,30 @@ class Similarity:
     both: tf.Tensor
 
 
-def compare_words(page: PageWords, vectors: tf.Tensor) -> Similarity:
-    """Similarity of all word pairs; `vectors` is `(distinct, dimension)`."""
-    squares = tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True)
-    unit = vectors * tf.math.rsqrt(tf.maximum(squares, 1e-12))
+@dataclass(frozen=True)
+class Units:
+    """Vectors of length 1, 0 where they were 0, and how long they were.
+
+    Attributes:
+        unit: float32 `(n, dimension)`.
+        length: float32 `(n,)`.
+    """
+
+    unit: tf.Tensor
+    length: tf.Tensor
+
+    @classmethod
+    def of(cls, vectors: tf.Tensor) -> "Units":
+        length = tf.sqrt(tf.maximum(tf.reduce_sum(tf.square(vectors), axis=-1), 1e-12))
+        return cls(vectors / length[:, None], length)
+
+    def as_constants(self) -> "Units":
+        """As arrays, which a graph holds as constants."""
+        return Units(self.unit.numpy(), self.length.numpy())
+
+
+def compare_words(page: PageWords, unit: tf.Tensor) -> Similarity:
+    """Similarity of all word pairs; `unit` is `(distinct, dimension)`, of length 1."""
     query, document = tf.expand_dims(page.query, 2), tf.expand_dims(page.document, 1)
     both = tf.logical_and(tf.not_equal(query, 0), tf.not_equal(document, 0))
     return Similarity(
