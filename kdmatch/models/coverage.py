@@ -1,5 +1,6 @@
 """How much of each side the other covers: by the same word, stem, spelling, or meaning."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -117,23 +118,32 @@ class Coverage(layers.Layer):
 
 def coverage(query: dict[str, Any], document: dict[str, Any]) -> Any:
     """See `Coverage`."""
-    return coverage_of_units(_with_units(query), _with_units(document))
+    query, document = _with_units(query), _with_units(document)
+    cosines = [
+        ops.matmul(query[name], ops.transpose(document[name], (0, 2, 1)))
+        for name in ("spelling", "vectors")
+    ]
+    return coverage_of_units(query, document, cosines)
 
 
-def coverage_of_units(query: dict[str, Any], document: dict[str, Any]) -> Any:
+def coverage_of_units(
+    query: dict[str, Any],
+    document: dict[str, Any],
+    cosines: Sequence[Any],
+    product: Callable[[Any, Any], Any] = ops.matmul,
+) -> Any:
     """`coverage` of vectors of length 1, with their own in `spelling_length`, `vectors_length`.
 
-    A served graph divides each distinct word's vectors once, not once for each place of it.
+    A served graph divides each distinct word's vectors once, not once for each
+    place of it, has other uses for their cosines, `(batch, query words, document
+    words)` of spelling and of vectors, and a `product` of its own.
     """
     own, other = _with_weights(query), _with_weights(document)
     alike = [
         ops.cast(ops.equal(own[name][:, :, None], other[name][:, None, :]), "float32")
         for name in ("ids", "stems")
     ]
-    alike += [
-        ops.matmul(own[name], ops.transpose(other[name], (0, 2, 1)))
-        for name in ("spelling", "vectors")
-    ]
+    alike += cosines
     both = own["real"][:, None, :, None] * other["real"][:, None, None, :]
     # (batch, ways, query words, document words)
     alike = ops.maximum(ops.stack(alike, axis=1), 0.0) * both
@@ -143,7 +153,7 @@ def coverage_of_units(query: dict[str, Any], document: dict[str, Any]) -> Any:
         _covered(other, best_of_document),
         _rarities(own),
         _rarities(other),
-        *(_cosines(own, other, name) for name in ("spelling", "vectors")),
+        *(_cosines(own, other, name, product) for name in ("spelling", "vectors")),
         _runs(own, alike[:, :2]),
         _ends(own, best),
         _places(other, best_of_document[:, 1]),
@@ -178,10 +188,19 @@ def _with_weights(side: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _sums(values: Any, weights: Any) -> Any:
+    """`(batch, n, words)` summed under `(batch, k, words)`: `(batch, n, k)`.
+
+    Not a product of matrices: for shapes that it has not met, oneDNN compiles one, and that
+    takes longer than so few sums.
+    """
+    return ops.sum(values[:, :, None] * weights[:, None], axis=3)
+
+
 def _covered(side: dict[str, Any], best: Any) -> Any:
     """Six features of each way, `(batch, 6 · ways)`; `best` is `(batch, ways, words)`."""
     real, rare = side["real"][:, None], side["rare"][:, None]
-    means = ops.matmul(best, ops.transpose(side["shares"], (0, 2, 1)))
+    means = _sums(best, side["shares"])
     found = rare * best
     ends = [
         # Of no word at all nothing is covered.
@@ -202,11 +221,13 @@ def _rarities(side: dict[str, Any]) -> Any:
     return ops.stack([mean, least, ops.max(rare, axis=1), logs[:, 1], logs[:, 0]], axis=1)
 
 
-def _cosines(own: dict[str, Any], other: dict[str, Any], name: str) -> Any:
+def _cosines(
+    own: dict[str, Any], other: dict[str, Any], name: str, product: Callable[[Any, Any], Any]
+) -> Any:
     """Cosine of both sides' sums, plain and by rarity, `(batch, 2)`."""
     # A cosine does not change when a sum becomes a mean.
     a, b = (
-        unit_vectors(ops.matmul(side["shares"] * side[f"{name}_length"][:, None], side[name]))
+        unit_vectors(product(side["shares"] * side[f"{name}_length"][:, None], side[name]))
         for side in (own, other)
     )
     return ops.sum(a * b, axis=-1)
@@ -238,7 +259,7 @@ def _ends(side: dict[str, Any], best: Any) -> Any:
     number, real = side["number"], side["real"]
     first = real * ops.cast(ops.equal(number, 1.0), "float32")
     last = real * ops.cast(ops.equal(number, side["total"][:, :1]), "float32")
-    ends = ops.matmul(best, ops.stack([first, last], axis=2))
+    ends = _sums(best, ops.stack([first, last], axis=1))
     return ops.reshape(ends, (-1, 2 * _WAYS))
 
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from kdmatch.serving.graph.cnn_weights import AttentionWeights, CnnWeights
 from kdmatch.serving.graph.coverage import cover_words
-from kdmatch.serving.graph.dense import dense
+from kdmatch.serving.graph.dense import batch_product, dense
 from kdmatch.serving.graph.details import Details
 from kdmatch.serving.graph.similarity import (
     Similarity,
@@ -62,7 +62,8 @@ def score_words(weights: CnnWeights, page: PageWords) -> tf.Tensor:
         ways = [masks, details.rarity] if details and weights.match_details else [masks]
         pooled += soft_counts(similarity, weights.means, weights.widths, ways)
     if details and weights.traits and weights.traits.spelling:
-        pooled.append(cover_words(page, details, weights.traits.spelling.vectors, units))
+        spelling = weights.traits.spelling.vectors
+        pooled.append(cover_words(page, details, spelling, units, similarity))
     logit = dense(tf.tanh(dense(tf.concat(pooled, axis=1), weights.head)), weights.logit)
     return tf.reshape(tf.tanh(logit), [-1])
 
@@ -145,11 +146,11 @@ def _attend(
     )
     keys = _with_zero(dense(hidden, weights.keys))
     values = _with_zero(hidden)
-    alike = tf.matmul(tf.gather(keys, queries), tf.gather(keys, documents), transpose_b=True)
+    alike = batch_product(tf.gather(keys, queries), tf.gather(keys, documents), transpose_b=True)
 
     def find(alike: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
         mask = tf.where(tf.equal(others, 0), -1e9, 0.0)[:, None]
-        return tf.matmul(tf.nn.softmax(alike + mask), tf.gather(values, others))
+        return batch_product(tf.nn.softmax(alike + mask), tf.gather(values, others))
 
     found = tf.concat(
         [find(alike, documents), find(tf.transpose(alike, [0, 2, 1]), queries)], axis=1

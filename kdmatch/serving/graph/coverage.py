@@ -4,15 +4,20 @@ import numpy as np
 import tensorflow as tf
 
 from kdmatch.models.coverage import coverage_of_units
+from kdmatch.serving.graph.dense import batch_product
 from kdmatch.serving.graph.details import Details
 from kdmatch.serving.graph.pack import Packed
 from kdmatch.serving.graph.segments import SpellingTables, TraitTables
-from kdmatch.serving.graph.similarity import Units
+from kdmatch.serving.graph.similarity import Similarity, Units
 from kdmatch.serving.graph.words import PageWords
 
 
 def cover_words(
-    page: PageWords, details: Details, spelling: np.ndarray, vectors: Units
+    page: PageWords,
+    details: Details,
+    spelling: np.ndarray,
+    vectors: Units,
+    similarity: Similarity | None,
 ) -> tf.Tensor:
     """Features `(batch, COVERAGE_FEATURES)` of a page's words.
 
@@ -21,6 +26,7 @@ def cover_words(
         details: Details.
         spelling: int8 `(vocabulary, dimension)`.
         vectors: Units. Embeddings of the page's distinct words.
+        similarity: Similarity of those, if it is known.
     """
     spelled = Units.of(tf.cast(tf.gather(spelling, page.words), tf.float32))
     query, document = (
@@ -35,7 +41,10 @@ def cover_words(
             (page.query, page.document), details.stems, details.rarity, strict=True
         )
     )
-    return coverage_of_units(query, document)
+    near = _cosines(query, document, "vectors") if similarity is None else similarity.cosine
+    return coverage_of_units(
+        query, document, [_cosines(query, document, "spelling"), near], batch_product
+    )
 
 
 def cover_tokens(
@@ -56,7 +65,8 @@ def cover_tokens(
         _side(page, tables, embeddings, spelled, starts, counts)
         for starts, counts in ((page.starts, query), (page.starts + query, document))
     )
-    return coverage_of_units(query_side, document_side)
+    cosines = [_cosines(query_side, document_side, name) for name in ("spelling", "vectors")]
+    return coverage_of_units(query_side, document_side, cosines, batch_product)
 
 
 def _spell_words(page: Packed, spelling: SpellingTables) -> tf.Tensor:
@@ -91,6 +101,10 @@ def _side(
         **_at(ids, vectors=embeddings),
         "mask": tf.logical_and(inside, tf.not_equal(stems, 0)),
     }
+
+
+def _cosines(query: dict[str, tf.Tensor], document: dict[str, tf.Tensor], name: str) -> tf.Tensor:
+    return batch_product(query[name], document[name], transpose_b=True)
 
 
 def _at(places: tf.Tensor, **vectors: Units) -> dict[str, tf.Tensor]:

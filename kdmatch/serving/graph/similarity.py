@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from kdmatch.serving.graph.dense import batch_product
 from kdmatch.serving.graph.words import PageWords
 
 
@@ -52,7 +53,7 @@ def compare_words(page: PageWords, unit: tf.Tensor) -> Similarity:
     both = tf.logical_and(tf.not_equal(query, 0), tf.not_equal(document, 0))
     return Similarity(
         exact=tf.logical_and(tf.equal(query, document), both),
-        cosine=tf.matmul(
+        cosine=batch_product(
             tf.gather(unit, page.query), tf.gather(unit, page.document), transpose_b=True
         ),
         both=both,
@@ -94,7 +95,7 @@ def soft_counts(
     near *= tf.cast(similarity.both, tf.float32)[:, None]
     counts = [tf.math.log1p(tf.reduce_sum(near, axis=other)) for other in (3, 2)]
     return [
-        tf.linalg.matvec(count, weight)
+        tf.reduce_sum(count * weight[:, None], axis=2)
         / tf.maximum(tf.reduce_sum(weight, axis=1, keepdims=True), 1e-6)
         for way in weights
         for count, weight in zip(counts, way, strict=True)
