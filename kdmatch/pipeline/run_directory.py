@@ -18,6 +18,8 @@ from kdmatch.errors import UserError
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.section import AddedLater
 
+RESULTS = ("metrics.json", "report.html", "model_card.md")
+
 
 class RunDirectory:
     """Stages by name, skipped while what they were made from stays the same.
@@ -26,7 +28,8 @@ class RunDirectory:
     and this package's version; a field marked `AddedLater` counts once it is
     set. A folder whose `started.json` has the same key is left in place, so
     that a stage can go on from its own checkpoints; any other is emptied
-    first. `done.json` is written last. One process at a time does stages of a directory.
+    first. `done.json` is written last. One process at a time does stages of a directory,
+    and what the run found at its end (`RESULTS`) is taken away once one is done again.
 
     Args:
         root: Path of the directory.
@@ -86,7 +89,8 @@ class RunDirectory:
         if _read_key(folder / "started.json") != key:
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "done.json").unlink(missing_ok=True)
+        for outdated in (folder / "done.json", *(self.root / name for name in RESULTS)):
+            outdated.unlink(missing_ok=True)
         write_json(folder / "started.json", {"stage": name, "key": key})
         begun = time.monotonic()
         with self._console.working(name):

@@ -39,6 +39,20 @@ def test_a_field_added_later_changes_no_key_until_it_is_set() -> None:
     assert key(After(steps=6)) != old
 
 
+def test_results_are_taken_away_while_what_they_come_from_is_done_again(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path, Console(quiet=True))
+
+    def do(steps: int) -> None:
+        directory.stage("teacher", {"steps": steps}, [], lambda folder: None)
+
+    do(1)
+    (tmp_path / "metrics.json").write_text("{}")
+    do(1)
+    assert (tmp_path / "metrics.json").exists()
+    do(2)
+    assert not (tmp_path / "metrics.json").exists()
+
+
 HOLDER = """
 import sys, time
 from pathlib import Path
