@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from kdmatch.models.match import unit_vectors
+from kdmatch.models.match import unit_vectors, units_and_lengths
 
 _WAYS = 4
 COVERAGE_FEATURES = 2 * 6 * _WAYS + 2 * 5 + 2 * 2 + 6 + 2 * _WAYS + 3
@@ -165,10 +165,7 @@ def _with_units(side: dict[str, Any]) -> dict[str, Any]:
     found = dict(side)
     for name in ("spelling", "vectors"):
         vectors = ops.cast(side[name], "float32")
-        squares = ops.sum(ops.square(vectors), axis=-1)
-        # No finite gradient of a root at 0, where padding is.
-        found[f"{name}_length"] = ops.sqrt(ops.maximum(squares, 1e-12))
-        found[name] = vectors / found[f"{name}_length"][..., None]
+        found[name], found[f"{name}_length"] = units_and_lengths(vectors)
     return found
 
 

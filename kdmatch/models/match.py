@@ -123,3 +123,10 @@ def unit_vectors(vectors: Any) -> Any:
     # `ops.normalize` has no finite gradient at 0 on JAX, and padding is 0.
     squares = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
     return vectors * ops.rsqrt(ops.maximum(squares, 1e-12))
+
+
+def units_and_lengths(vectors: Any) -> tuple[Any, Any]:
+    """`unit_vectors` `(…, dimension)` and how long the vectors were, `(…)`; not below 1e-6."""
+    # No finite gradient of a root at 0, where padding is.
+    length = ops.sqrt(ops.maximum(ops.sum(ops.square(vectors), axis=-1), 1e-12))
+    return vectors / length[..., None], length

@@ -44,11 +44,11 @@ def prepare_text(config: Config, data: Path, folder: Path) -> dict[str, int]:
     words = WordEncoder(vocabulary, chosen.max_query_words, chosen.max_document_words)
     words.save(folder / "words")
 
-    def train_vectors(encoder: WordPieceEncoder | WordEncoder, dimension: int) -> None:
+    def train_vectors(encoder: WordPieceEncoder | WordEncoder, length: int) -> None:
         vectors = train_word2vec(
             encoder,
             corpus_texts(config, data) if chosen.epochs else (),
-            dimension,
+            length,
             max(1, chosen.epochs),
             chosen.window,
             config.seed,
@@ -56,8 +56,8 @@ def prepare_text(config: Config, data: Path, folder: Path) -> dict[str, int]:
         np.save(folder / encoder.kind / "vectors.npy", vectors)
 
     wanted: list[tuple[WordPieceEncoder | WordEncoder, int]] = [(words, chosen.dimension)]
-    if wordpiece_dimension(config):
-        wanted.append((wordpiece, wordpiece_dimension(config)))
+    if dimension := wordpiece_dimension(config):
+        wanted.append((wordpiece, dimension))
     # gensim repeats itself with one thread only, and holds no lock while it trains: so one each.
     with ThreadPoolExecutor() as pool:
         for trained in [pool.submit(train_vectors, *one) for one in wanted]:

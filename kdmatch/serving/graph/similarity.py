@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from kdmatch.models.match import units_and_lengths
 from kdmatch.serving.graph.dense import batch_product
 from kdmatch.serving.graph.words import PageWords
 
@@ -39,8 +40,7 @@ class Units:
 
     @classmethod
     def of(cls, vectors: tf.Tensor) -> "Units":
-        length = tf.sqrt(tf.maximum(tf.reduce_sum(tf.square(vectors), axis=-1), 1e-12))
-        return cls(vectors / length[:, None], length)
+        return cls(*units_and_lengths(vectors))
 
     def as_constants(self) -> "Units":
         """As arrays, which a graph holds as constants."""
