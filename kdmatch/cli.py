@@ -10,6 +10,7 @@ import typer
 from kdmatch import __version__, cli_operating, cli_search, cli_serving
 from kdmatch.cli_shared import (
     IncludeOption,
+    JobsOption,
     JsonOption,
     RunArgument,
     SetOption,
@@ -49,6 +50,7 @@ def main(
 def quickstart(
     out: Annotated[Path, typer.Option(help="Where data and run go.")] = Path("quickstart"),
     set_: SetOption = None,
+    jobs: JobsOption = None,
     json_file: JsonOption = None,
 ) -> None:
     """Make a small synthetic video-search log, distil students on it, serve one request.
@@ -58,8 +60,9 @@ def quickstart(
     load_backend()
     from kdmatch.pipeline.console import Console
     from kdmatch.pipeline.quickstart import run_quickstart
+    from kdmatch.pipeline.side_by_side import default_jobs
 
-    metrics = run_quickstart(out, set_ or [], Console())
+    metrics = run_quickstart(out, set_ or [], Console(), jobs or default_jobs())
     write_json(json_file, metrics)
 
 
@@ -70,6 +73,7 @@ def run(
     set_: SetOption = None,
     include: IncludeOption = None,
     until: Annotated[str, typer.Option(help="Stop after this stage, for example teacher.")] = "",
+    jobs: JobsOption = None,
     json_file: JsonOption = None,
 ) -> None:
     """Take rows to exported, evaluated students; called again, do what is missing.
@@ -82,9 +86,9 @@ def run(
     load_backend()
     from kdmatch.pipeline.console import Console
     from kdmatch.pipeline.run import run as run_stages
+    from kdmatch.pipeline.side_by_side import default_jobs
 
-    console = Console()
-    run_stages(settings, out, console, until)
+    run_stages(settings, out, Console(), until, jobs or default_jobs())
     metrics_file = out / "metrics.json"
     if not until and metrics_file.is_file():
         metrics = json.loads(metrics_file.read_text("utf-8"))

@@ -21,6 +21,15 @@ IncludeOption = Annotated[
     list[Path] | None,
     typer.Option(help="A file of config keys, such as a search's best_hyperparameters.yaml."),
 ]
+JobsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Students trained side by side, each in a process of its own (about 2 GB). "
+        "By default one for each core, 4 at most; one with a GPU.",
+        show_default=False,
+    ),
+]
 RunArgument = Annotated[Path, typer.Argument(help="A run directory.", metavar="RUN")]
 
 

@@ -111,13 +111,13 @@ def read_run(path: Path) -> RunRecord:
 def in_order(models: Iterable[str]) -> list[str]:
     """Model names as tables list them: teachers, then each student and its control.
 
-    >>> in_order(["mine", "albert_control", "teacher", "albert", "gbdt"])
-    ['gbdt', 'teacher', 'albert', 'albert_control', 'mine']
+    >>> in_order(["mine", "albert_control", "teachers", "teacher_cnn", "albert", "gbdt"])
+    ['gbdt', 'teacher_cnn', 'teachers', 'albert', 'albert_control', 'mine']
     """
     known = (*TEACHERS, *STUDENTS)
 
     def key(name: str) -> tuple[int, str, bool]:
-        base = control_of(name) or name
+        base = "teacher" if is_further_teacher(name) else control_of(name) or name
         return known.index(base) if base in known else len(known), base, base != name
 
     return sorted(models, key=key)
@@ -130,7 +130,12 @@ def control_of(name: str) -> str | None:
 
 def is_student(name: str) -> bool:
     """Whether a model is a student: neither a teacher nor a control."""
-    return name not in TEACHERS and control_of(name) is None
+    return not (name in TEACHERS or is_further_teacher(name) or control_of(name))
+
+
+def is_further_teacher(name: str) -> bool:
+    """Whether a model is one of a config's `further_teachers`."""
+    return name.startswith("teacher_")
 
 
 def find_comparison(

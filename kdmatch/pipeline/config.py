@@ -240,6 +240,9 @@ class Config(Section):
         control: train each student on labels alone beside it.
         pretraining: of the teacher's encoder, or null.
         original: a deeper BERT for comparison, or null.
+        further_teachers: matchers beside the BERT, trained on labels as it is; the soft
+            loss's target is the mean of them all, each standardised. Their names begin
+            with `teacher_`.
     """
 
     name: str
@@ -253,6 +256,9 @@ class Config(Section):
     pretraining: PretrainingConfig | None = None
     teacher: ModelConfig
     original: ModelConfig | None = None
+    further_teachers: dict[Annotated[str, Field(pattern="^teacher_[a-z0-9_]+$")], ModelConfig] = (
+        Field(default={})
+    )
     students: dict[Literal["albert", "textcnn", "cnn_attention"], StudentConfig]
     distillation: DistillationConfig = DistillationConfig()
     evaluation: EvaluationConfig = EvaluationConfig()

@@ -67,13 +67,11 @@ class Console:
 
     @contextlib.contextmanager
     def _bar(self, name: str, total: int | None) -> Iterator[Callable[[int, str], None]]:
-        outermost = not self._bars.tasks
-        if outermost:
-            self._bars.start()
+        self._bars.start()  # shown until the last of them is gone
         task = self._bars.add_task(name, total=total, message="")
         try:
             yield lambda done, message: self._bars.update(task, completed=done, message=message)
         finally:
             self._bars.remove_task(task)
-            if outermost:
+            if not self._bars.tasks:
                 self._bars.stop()

@@ -105,8 +105,8 @@ def time_export(version: Path, pairs: Sequence[tuple[str, str]]) -> dict[str, fl
 
 def _comparisons(teachers: list[str], students: list[str]) -> list[tuple[str, str]]:
     pairs = [("teachers", "teacher"), ("teacher", "gbdt")]
-    if "original" in teachers:
-        pairs.append(("original", "teacher"))
+    apart = ("teachers", "teacher", "gbdt")
+    pairs += [(name, "teacher") for name in teachers if name not in apart]
     for name in students:
         pairs.append((name, "teacher"))
         if f"{name}_control" in students:

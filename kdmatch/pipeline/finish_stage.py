@@ -18,6 +18,7 @@ from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.evaluation_stage import evaluate_table, time_export
 from kdmatch.pipeline.run_directory import RunDirectory, write_json
 from kdmatch.pipeline.scoring import best_seed, model_config, student_folders
+from kdmatch.pipeline.teacher_stage import matcher_teachers
 from kdmatch.pipeline.training_stage import encoder_kind
 
 
@@ -130,7 +131,7 @@ def _evaluate(config: Config, root: Path, folder: Path, console: Console) -> dic
 
 
 def _model_folder(config: Config, root: Path, name: str) -> Path | None:
-    if name in ("teacher", "original"):
+    if name == "original" or name in matcher_teachers(config):
         return root / name
     for folder in student_folders(config, root):
         if folder.name == name:

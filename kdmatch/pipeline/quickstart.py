@@ -28,13 +28,16 @@ def quickstart_config(files: dict[str, Path], overrides: list[str]) -> Config:
     return parse_config(raw, "quickstart")
 
 
-def run_quickstart(out: Path, overrides: list[str], console: Console) -> dict[str, Any]:
+def run_quickstart(
+    out: Path, overrides: list[str], console: Console, jobs: int = 1
+) -> dict[str, Any]:
     """Generate data, run every stage, print the table, ask a server one question.
 
     Args:
         out: Path. Gets `data/` and `run/`.
         overrides: config keys to override, `a.b=value`.
         console: Console.
+        jobs: int. Students trained at a time.
 
     Returns:
         the contents of `metrics.json`.
@@ -44,7 +47,7 @@ def run_quickstart(out: Path, overrides: list[str], console: Console) -> dict[st
 
     console.stage("quickstart", "synthetic data, for trying things out: its numbers mean nothing")
     files = generate(out / "data")
-    root = run(quickstart_config(files, overrides), out / "run", console)
+    root = run(quickstart_config(files, overrides), out / "run", console, jobs=jobs)
     metrics: dict[str, Any] = json.loads((root / "metrics.json").read_text("utf-8"))
     console.rich.print(metric_table(metrics))
     page = pq.read_table(files["test"], columns=["query", "document"]).to_pylist()

@@ -18,7 +18,7 @@ from kdmatch.pipeline.config_loader import dump_config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.data_stage import make_transfer, prepare_tables, source_hashes
 from kdmatch.pipeline.pretraining_stage import pretrain_encoder
-from kdmatch.pipeline.run_directory import LastStageDone, RunDirectory
+from kdmatch.pipeline.run_directory import LastStageDone, RunDirectory, Stage
 from kdmatch.pipeline.teacher_stage import load_scores, score_rows, train_gbdt
 from kdmatch.pipeline.text_stage import load_ids, prepare_text, wordpiece_dimension
 from kdmatch.pipeline.training_stage import (
@@ -46,6 +46,7 @@ class Run:
         console: Console for progress.
         directory: RunDirectory over `root`.
         sources: content hash of each source file.
+        jobs: students trained at a time.
     """
 
     config: Config
@@ -53,6 +54,7 @@ class Run:
     console: Console
     directory: RunDirectory
     sources: dict[str, str]
+    jobs: int = 1
 
     def train(self, title: str, **arguments: Any) -> float:
         """`train_matcher` under a progress bar."""
@@ -61,7 +63,9 @@ class Run:
             return train_matcher(**arguments, advance=advance)
 
 
-def run(config: Config, root: Path, console: Console | None = None, until: str = "") -> Path:
+def run(
+    config: Config, root: Path, console: Console | None = None, until: str = "", jobs: int = 1
+) -> Path:
     """Do what is missing of a run.
 
     Args:
@@ -69,6 +73,7 @@ def run(config: Config, root: Path, console: Console | None = None, until: str =
         root: Path of the run directory, made if missing.
         console: Console.
         until: str. Last stage to do, or folder of stages; all when empty.
+        jobs: int. Students trained at a time, each in a process of its own.
 
     Returns:
         `root`.
@@ -80,6 +85,7 @@ def run(config: Config, root: Path, console: Console | None = None, until: str =
     if until and until.split("/")[0] not in STAGES:
         raise UserError(f"--until {until}: no such stage; choose one of {', '.join(STAGES)}")
     work = open_run(config, root, console, until)
+    work.jobs = jobs
     with work.directory.alone(), contextlib.suppress(LastStageDone):
         (root / "config.yaml").write_text(dump_config(config), encoding="utf-8")
         for stage in (_prepare, _pretrain, _teachers, _score, _students, _finish):
@@ -95,7 +101,7 @@ def open_run(config: Config, root: Path, console: Console, until: str = "") -> R
 
 
 def prepare_students(config: Config, root: Path, console: Console) -> Run:
-    """All that students read: tables, ids, transfer rows and both teachers' scores of them."""
+    """All that students read: tables, ids, transfer rows and the teachers' scores of them."""
     work = open_run(config.model_copy(update={"original": None}), root, console)
     if not (root / "config.yaml").exists():
         (root / "config.yaml").write_text(dump_config(config), encoding="utf-8")
@@ -150,18 +156,19 @@ def _teachers(work: Run) -> None:
         ["data"],
         lambda folder: train_gbdt(config, data, folder),
     )
-    for name, model in (("teacher", config.teacher), ("original", config.original)):
-        if model is None:
-            continue
+    models = {"teacher": config.teacher} | config.further_teachers
+    if config.original is not None:
+        models["original"] = config.original
+    for name, model in models.items():
         work.directory.stage(
             name,
             {"model": model, "seed": config.seed},
             ["text", *(["pretraining"] if model.start == "pretraining" else [])],
-            _bert_trainer(work, name, model),
+            _label_trainer(work, name, model),
         )
 
 
-def _bert_trainer(work: Run, name: str, model: ModelConfig) -> Callable[[Path], dict[str, Any]]:
+def _label_trainer(work: Run, name: str, model: ModelConfig) -> Callable[[Path], dict[str, Any]]:
     def train(folder: Path) -> dict[str, Any]:
         rows = Rows.load(work.root / "data" / "train.parquet")
         text = work.root / "text"
@@ -185,41 +192,44 @@ def _score(work: Run) -> None:
     work.directory.stage(
         "scores",
         {"precision": work.config.teacher.training.precision},
-        ["teacher", "gbdt", "transfer"],
+        ["teacher", "gbdt", "transfer", *work.config.further_teachers],
         lambda folder: score_rows(work.config, work.root, folder, work.console),
     )
 
 
 def _students(work: Run) -> None:
     config = work.config
+    stages = []
     for name, model in config.students.items():
         losses = config.distillation_of(name)
         alone = model.model_copy(update={"distillation": None})
         for seed in config.seeds:
-            work.directory.stage(
-                f"students/{name}/seed-{seed}",
-                student_inputs(config, name, seed),
-                ["scores", "text"],
-                _student_trainer(work, name, seed, distil=True),
+            stages.append(
+                Stage(
+                    f"students/{name}/seed-{seed}",
+                    student_inputs(config, name, seed),
+                    ["scores", "text"],
+                    partial(_train_stage, config, work.root, str(name), seed, True),
+                )
             )
             if config.control:
-                work.directory.stage(
-                    f"students/{name}_control/seed-{seed}",
-                    {"model": alone, "margin": losses.margin, "seed": seed},
-                    ["text", *(["teacher"] if model.start == "teacher" else [])],
-                    _student_trainer(work, name, seed, distil=False),
+                stages.append(
+                    Stage(
+                        f"students/{name}_control/seed-{seed}",
+                        {"model": alone, "margin": losses.margin, "seed": seed},
+                        ["text", *(["teacher"] if model.start == "teacher" else [])],
+                        partial(_train_stage, config, work.root, str(name), seed, False),
+                    )
                 )
+    work.directory.stages(stages, work.jobs)
 
 
-def _student_trainer(
-    work: Run, name: str, seed: int, distil: bool
-) -> Callable[[Path], dict[str, Any]]:
+def _train_stage(
+    config: Config, root: Path, name: str, seed: int, distil: bool, folder: Path, console: Console
+) -> dict[str, Any]:
     title = f"{name if distil else f'{name}_control'} seed {seed}"
-
-    def train(folder: Path) -> dict[str, Any]:
-        return {"valid_auc": train_student(work, work.config, name, seed, folder, title, distil)}
-
-    return train
+    work = Run(config, root, console, RunDirectory(root, console), {})
+    return {"valid_auc": train_student(work, config, name, seed, folder, title, distil)}
 
 
 def train_student(

@@ -5,8 +5,10 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,26 @@ from kdmatch import __version__
 from kdmatch.errors import UserError
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.section import AddedLater
+from kdmatch.pipeline.side_by_side import side_by_side
 
 RESULTS = ("metrics.json", "report.html", "model_card.md")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage that other processes may do, so that all of it can be pickled.
+
+    Attributes:
+        name: folder below the root, slashes allowed.
+        inputs: what the stage is made from (config sections, hashes of files).
+        after: names of the stages whose artifacts it reads.
+        work: callable of the folder and a Console; what it returns goes into `done.json`.
+    """
+
+    name: str
+    inputs: Mapping[str, Any]
+    after: list[str]
+    work: Callable[[Path, Console], dict[str, Any] | None]
 
 
 class RunDirectory:
@@ -69,41 +89,78 @@ class RunDirectory:
         """
         if self._is_past(name):
             raise LastStageDone
-        folder = self.root / name
+        if self._is_missing(name, inputs, after):
+            with self.alone():
+                folder = self._begin(name)
+                with self._console.working(name):
+                    self._end(name, *_timed(work, folder))
+        return self.root / name
+
+    def stages(self, stages: Sequence[Stage], jobs: int = 1) -> None:
+        """Do stages that do not read one another, up to `jobs` of them at a time.
+
+        With more than one job each is done in a process of its own, on its
+        share of the cores; see `kdmatch.pipeline.side_by_side`. The first that
+        fails ends the call, once those that had begun are done.
+
+        Args:
+            stages: sequence of Stage.
+            jobs: int. Processes at most; 1 does the stages here, in order.
+
+        Raises:
+            UserError: if another process is doing a stage of this directory.
+        """
+        last, missing = False, []
+        for stage in stages:
+            if last := self._is_past(stage.name):
+                break
+            if self._is_missing(stage.name, stage.inputs, stage.after):
+                missing.append(stage)
+        if jobs == 1 or len(missing) < 2:
+            for one in missing:
+
+                def work(folder: Path, one: Stage = one) -> dict[str, Any] | None:
+                    return one.work(folder, self._console)
+
+                self.stage(one.name, one.inputs, one.after, work)
+        else:
+            with self.alone():
+                calls = {
+                    one.name: partial(_timed, one.work, self._begin(one.name)) for one in missing
+                }
+                for name, (seconds, notes) in side_by_side(calls, jobs, self._console):
+                    self._end(name, seconds, notes)
+        if last:
+            raise LastStageDone
+
+    def _is_missing(self, name: str, inputs: Mapping[str, Any], after: list[str]) -> bool:
         key = _key({"inputs": inputs, "after": [self.keys[other] for other in after]})
         self.keys[name] = key
-        if _read_key(folder / "done.json") == key:
-            self._console.stage(name, "already done")
-            return folder
-        with self.alone():
-            self._do(name, folder, key, work)
-        return folder
+        if _read_key(self.root / name / "done.json") != key:
+            return True
+        self._console.stage(name, "already done")
+        return False
 
-    def _do(
-        self,
-        name: str,
-        folder: Path,
-        key: str,
-        work: Callable[[Path], dict[str, Any] | None],
-    ) -> None:
-        if _read_key(folder / "started.json") != key:
+    def _begin(self, name: str) -> Path:
+        folder = self.root / name
+        if _read_key(folder / "started.json") != self.keys[name]:
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
         for outdated in (folder / "done.json", *(self.root / name for name in RESULTS)):
             outdated.unlink(missing_ok=True)
-        write_json(folder / "started.json", {"stage": name, "key": key})
-        begun = time.monotonic()
-        with self._console.working(name):
-            notes = work(folder) or {}
+        write_json(folder / "started.json", {"stage": name, "key": self.keys[name]})
+        return folder
+
+    def _end(self, name: str, seconds: float, notes: dict[str, Any]) -> None:
         done = {
             "stage": name,
-            "key": key,
-            "seconds": round(time.monotonic() - begun, 2),
+            "key": self.keys[name],
+            "seconds": round(seconds, 2),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             **notes,
         }
-        write_json(folder / "done.json", done)
-        self._console.stage(name, f"done in {done['seconds']:.0f} s")
+        write_json(self.root / name / "done.json", done)
+        self._console.stage(name, f"done in {seconds:.0f} s")
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -129,6 +186,15 @@ class RunDirectory:
             return f"{stage}/".startswith(f"{self.until}/")
 
         return bool(self.until) and any(map(inside, self.keys)) and not inside(name)
+
+
+def _timed(
+    work: Callable[..., dict[str, Any] | None], folder: Path, **more: Any
+) -> tuple[float, dict[str, Any]]:
+    """Seconds that the work took, and what it returned."""
+    begun = time.monotonic()
+    notes = work(folder, **more) or {}
+    return time.monotonic() - begun, notes
 
 
 class LastStageDone(Exception):

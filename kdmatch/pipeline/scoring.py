@@ -8,11 +8,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kdmatch.data.ids import PairIds
 from kdmatch.data.rows import Rows
 from kdmatch.pipeline.config import Config, ModelConfig
 from kdmatch.pipeline.console import Console
-from kdmatch.pipeline.teacher_stage import Gbdt, combine_teachers, load_standards, matcher_logits
+from kdmatch.pipeline.teacher_stage import (
+    Gbdt,
+    combine_targets,
+    matcher_logits,
+    matcher_teachers,
+    student_targets,
+)
 from kdmatch.pipeline.text_stage import encode_file, load_ids
 from kdmatch.pipeline.training_stage import encoder_kind
 
@@ -37,12 +42,19 @@ def score_models(
         pq.write_table(table, path)
         encode_file(path, root / "text", Path(scratch) / "rows")
         ids = {kind: load_ids(Path(scratch) / "rows", kind) for kind in ("wordpiece", "words")}
-    teachers = _teacher_scores(config, root, rows, ids["wordpiece"], console)
+
+    def logits(folder: Path, model: ModelConfig) -> np.ndarray:
+        return matcher_logits(folder, ids[encoder_kind(model.preset)], console)
+
+    teachers = {"gbdt": Gbdt(root / "gbdt").score(rows)}
+    if config.original is not None:
+        teachers["original"] = logits(root / "original", config.original)
+    for name, model in matcher_teachers(config).items():
+        teachers[name] = logits(root / name, model)
+    teachers["teachers"] = combine_targets(config, student_targets(root / "scores", teachers))
     students = {
         folder.name: [
-            matcher_logits(
-                seed, ids[encoder_kind(model_config(config, folder.name).preset)], console
-            )
+            logits(seed, model_config(config, folder.name))
             for seed in _seed_folders(config, folder)
         ]
         for folder in student_folders(config, root)
@@ -72,19 +84,6 @@ def best_seed(config: Config, folder: Path) -> Path:
         return json.loads((seed / "done.json").read_text("utf-8"))["valid_auc"]
 
     return max(_seed_folders(config, folder), key=valid_auc)
-
-
-def _teacher_scores(
-    config: Config, root: Path, rows: Rows, ids: PairIds, console: Console
-) -> dict[str, np.ndarray]:
-    scores = {"gbdt": Gbdt(root / "gbdt").score(rows)}
-    if config.original is not None:
-        scores["original"] = matcher_logits(root / "original", ids, console)
-    scores["teacher"] = matcher_logits(root / "teacher", ids, console)
-    standards = load_standards(root / "scores")
-    on_scale = [standards[name].apply(scores[name]) for name in ("teacher", "gbdt")]
-    scores["teachers"] = combine_teachers(config, on_scale)
-    return scores
 
 
 def _seed_folders(config: Config, folder: Path) -> list[Path]:

@@ -1,7 +1,7 @@
-"""The GBDT, and both teachers' scores of the rows that students learn from."""
+"""The GBDT, and the teachers' scores of the rows that students learn from."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,16 @@ from kdmatch.data.rows import Rows
 from kdmatch.distillation.training import predict_logits
 from kdmatch.models.matcher import with_logits
 from kdmatch.models.registry import load_matcher
-from kdmatch.pipeline.config import Config
+from kdmatch.pipeline.config import Config, ModelConfig
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.data_stage import SPLITS
 from kdmatch.pipeline.run_directory import write_json
 from kdmatch.pipeline.text_stage import encode_file, load_ids
-from kdmatch.pipeline.training_stage import matmul_precision
+from kdmatch.pipeline.training_stage import encoder_kind, matmul_precision
 from kdmatch.teachers.features import TextFeatures
 from kdmatch.teachers.gbdt import GbdtRanker
 from kdmatch.teachers.scores import Standard
 from kdmatch.text.word2vec import skip_gram
-
-TEACHERS = ("teacher", "gbdt")
 
 
 def train_gbdt(config: Config, data: Path, folder: Path) -> dict[str, Any]:
@@ -99,33 +97,29 @@ def matcher_logits(
 
 
 def score_rows(config: Config, root: Path, folder: Path, console: Console) -> dict[str, Any]:
-    """Write both teachers' scores of the training and the transfer rows.
+    """Write all teachers' scores of the training and the transfer rows.
 
-    `train.parquet` and `transfer.parquet` get the columns `score_teacher` and
-    `score_gbdt`; `standard.json` holds their scale on the training rows.
-    The GBDT's training scores are out of fold; the BERT's are not.
+    `train.parquet` and `transfer.parquet` get a column `score_NAME` of each;
+    `standard.json` holds their scale on the training rows. The GBDT's training
+    scores are out of fold; the matchers' are not.
     """
     pairs = root / "transfer" / "pairs.parquet"
     encode_file(pairs, root / "text", folder / "transfer")
-    gbdt = Gbdt(root / "gbdt")
     transfer = Rows.load(pairs)
-    precision = config.teacher.training.precision
-    teacher = root / "teacher"
     scores = {
-        "train": {
-            "teacher": matcher_logits(
-                teacher, load_ids(root / "text" / "train", "wordpiece"), console, precision
-            ),
-            "gbdt": np.load(root / "gbdt" / "train_scores.npy"),
-        },
-        "transfer": {
-            "teacher": matcher_logits(
-                teacher, load_ids(folder / "transfer", "wordpiece"), console, precision
-            ),
-            "gbdt": gbdt.score(transfer),
-        },
+        "train": {"gbdt": np.load(root / "gbdt" / "train_scores.npy")},
+        "transfer": {"gbdt": Gbdt(root / "gbdt").score(transfer)},
     }
-    standards = {name: Standard.of(scores["train"][name]).as_dict() for name in TEACHERS}
+    ids = {"train": root / "text" / "train", "transfer": folder / "transfer"}
+    for name, model in matcher_teachers(config).items():
+        for split, place in ids.items():
+            scores[split][name] = matcher_logits(
+                root / name,
+                load_ids(place, encoder_kind(model.preset)),
+                console,
+                model.training.precision,
+            )
+    standards = {name: Standard.of(found).as_dict() for name, found in scores["train"].items()}
     write_json(folder / "standard.json", standards)
     for split, columns in scores.items():
         table = pa.table({f"score_{name}": column for name, column in columns.items()})
@@ -133,23 +127,39 @@ def score_rows(config: Config, root: Path, folder: Path, console: Console) -> di
     return {"transfer_rows": len(transfer)}
 
 
-def load_standards(folder: Path) -> dict[str, Standard]:
-    """The scale of each teacher's scores."""
-    raw = json.loads((folder / "standard.json").read_text("utf-8"))
-    return {name: Standard(**values) for name, values in raw.items()}
+def matcher_teachers(config: Config) -> dict[str, ModelConfig]:
+    """The teachers that are matchers, by name: the BERT, then those beside it."""
+    return {"teacher": config.teacher} | config.further_teachers
 
 
 def load_scores(folder: Path, split: str) -> dict[str, np.ndarray]:
-    """Standardised scores of each teacher for `train` or `transfer`."""
+    """What students learn from, of `train` or `transfer`: `teacher` and `gbdt`, `(n,)` each."""
     table = pq.read_table(folder / f"{split}.parquet")
-    return {
-        name: standard.apply(table.column(f"score_{name}").to_numpy())
-        for name, standard in load_standards(folder).items()
-    }
+    names = [name.removeprefix("score_") for name in table.column_names]
+    return student_targets(
+        folder, {name: table.column(f"score_{name}").to_numpy() for name in names}
+    )
 
 
-def combine_teachers(config: Config, scores: Sequence[np.ndarray]) -> np.ndarray:
-    """Standardised scores (teacher, gbdt) weighed as the student's target weighs them."""
+def student_targets(folder: Path, scores: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Scores that losses read, of the teachers' raw ones.
+
+    Args:
+        folder: Path of the scores stage.
+        scores: teacher's name to its scores `(n,)`.
+
+    Returns:
+        `gbdt`, standardised; `teacher`, the mean of the standardised scores of
+        all other teachers.
+    """
+    raw = json.loads((folder / "standard.json").read_text("utf-8"))
+    scaled = {name: Standard(**scale).apply(scores[name]) for name, scale in raw.items()}
+    gbdt = scaled.pop("gbdt")
+    return {"teacher": np.mean(list(scaled.values()), axis=0), "gbdt": gbdt}
+
+
+def combine_targets(config: Config, targets: Mapping[str, np.ndarray]) -> np.ndarray:
+    """One score `(n,)` of what `student_targets` gives, weighed as the losses weigh them."""
     alpha, gamma = config.distillation.alpha, config.distillation.gamma
     total = (alpha + gamma) or 1.0
-    return (alpha * scores[0] + gamma * scores[1]) / total
+    return (alpha * targets["teacher"] + gamma * targets["gbdt"]) / total

@@ -31,6 +31,14 @@ def tiny_config(folder: Path) -> dict[str, Any]:
         "gbdt": {"folds": 2, "params": {"num_rounds": 20}},
         "transfer": {"per_query": 3},
         "teacher": {"preset": "bert_2l_64", "training": training(20)},
+        "further_teachers": {
+            "teacher_cnn": {
+                "preset": "textcnn_64",
+                "start": "vectors",
+                "arguments": {"filters": 16},
+                "training": training(20),
+            },
+        },
         "students": {
             "albert": {
                 "preset": "albert_1l_64",

@@ -29,7 +29,14 @@ def quality(run: Path) -> dict[str, Any]:
 
 def test_a_run_leaves_the_whole_record(finished_run: Path) -> None:
     metrics = json.loads((finished_run / "metrics.json").read_text("utf-8"))
-    expected = {"gbdt", "teacher", "teachers", *STUDENTS, *(f"{name}_control" for name in STUDENTS)}
+    expected = {
+        "gbdt",
+        "teacher",
+        "teacher_cnn",
+        "teachers",
+        *STUDENTS,
+        *(f"{name}_control" for name in STUDENTS),
+    }
     assert set(metrics["models"]) == expected
     assert len(metrics["models"]["albert"]["seeds"]["auc"]) == 2
     assert metrics["models"]["albert"]["latency_ms"]["p50"] > 0

@@ -1,0 +1,161 @@
+"""Calls in worker processes, each on its share of the cores.
+
+A small model's training does not fill many cores: two of them side by side,
+each on one core, do more steps a second than one after the other on both.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from kdmatch.errors import UserError
+from kdmatch.pipeline.console import Console
+from kdmatch.quiet import import_tensorflow_quietly
+
+MOST_JOBS = 4
+
+Calls = Mapping[str, Callable[..., Any]]
+
+
+def side_by_side(calls: Calls, jobs: int, console: Console) -> Iterator[tuple[str, Any]]:
+    """Call each in one of `jobs` processes; yields name and result as they come.
+
+    A worker ends with this process, however that ends. The first call that
+    raises is the last to begin: those under way are waited for and yielded,
+    then its exception is raised here.
+
+    Args:
+        calls: name to a callable that can be pickled, of one keyword argument,
+            `console`: its progress is shown by `console` here.
+        jobs: int. Processes at most.
+        console: Console.
+
+    Raises:
+        UserError: if a worker was killed.
+    """
+    context = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
+    jobs = min(jobs, len(calls))
+    events, shares = context.Queue(), context.Queue()
+    for share in shares_of_cores(jobs):
+        shares.put(share)
+    failed: list[Future[Any]] = []
+    with (
+        _shown(events, console),
+        ProcessPoolExecutor(jobs, context, _start_worker, (events, shares)) as pool,
+    ):
+        names = {pool.submit(_call, call): name for name, call in calls.items()}
+        for done in as_completed(names):
+            if done.cancelled():
+                continue
+            if done.exception() is None:
+                yield names[done], done.result()
+                continue
+            failed.append(done)
+            for waiting in names:
+                waiting.cancel()
+    if failed:
+        try:
+            failed[0].result()
+        except BrokenProcessPool:
+            raise UserError(
+                f"{names[failed[0]]}: its process was killed, most likely for want of memory; "
+                "call the same command again with a smaller --jobs: what is done is kept"
+            ) from None
+
+
+def shares_of_cores(jobs: int) -> list[list[int]]:
+    """This process's cores dealt out to `jobs` processes, at least one to each."""
+    cores = _cores()
+    return [cores[i::jobs] or [cores[i % len(cores)]] for i in range(jobs)]
+
+
+def default_jobs() -> int:
+    """One for each core up to `MOST_JOBS`; one where Keras has a GPU, which a training fills."""
+    import keras
+
+    if keras.distribution.list_devices("gpu"):
+        return 1
+    return min(len(_cores()), MOST_JOBS)
+
+
+def _cores() -> list[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+class _Relay(Console):
+    """A worker's console: what it is told, the parent's says."""
+
+    def __init__(self, say: Callable[[tuple[Any, ...]], None]) -> None:
+        super().__init__(quiet=True)
+        self._say = say
+
+    def stage(self, name: str, message: str) -> None:
+        self._say(("stage", name, message))
+
+    @contextlib.contextmanager
+    def progress(self, name: str, total: int) -> Iterator[Callable[[int, str], None]]:
+        self._say(("begin", name, total))
+        try:
+            yield lambda done, message: self._say(("advance", name, done, message))
+        finally:
+            self._say(("end", name))
+
+
+@contextlib.contextmanager
+def _shown(events: Any, console: Console) -> Iterator[None]:
+    """Show what workers say for as long as the context lasts."""
+
+    def listen() -> None:
+        bars: dict[str, tuple[contextlib.ExitStack, Callable[[int, str], None]]] = {}
+        for kind, *said in iter(events.get, None):
+            if kind == "stage":
+                console.stage(*said)
+            elif kind == "begin":
+                stack = contextlib.ExitStack()
+                bars[said[0]] = stack, stack.enter_context(console.progress(*said))
+            elif kind == "advance":
+                bars[said[0]][1](*said[1:])
+            else:
+                bars.pop(said[0])[0].close()
+        for stack, _ in bars.values():
+            stack.close()
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    try:
+        yield
+    finally:
+        events.put(None)
+        listener.join()
+
+
+_relay: _Relay
+
+
+def _start_worker(events: Any, shares: Any) -> None:
+    global _relay
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end_with_parent() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, lambda *_: os._exit(1))  # the parent says what is to be said
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, shares.get())
+    import_tensorflow_quietly()
+    _relay = _Relay(events.put)
+
+
+def _call(call: Callable[..., Any]) -> Any:
+    return call(console=_relay)
