@@ -14,8 +14,10 @@ import numpy as np
 from kdmatch.errors import UserError
 from kdmatch.teachers.analysis import LANGUAGES, Analysis, analyse, detect_language
 from kdmatch.teachers.grams import BUCKETS, GRAM_NAMES, SIZES, gram_features, gram_rows
+from kdmatch.teachers.nearest import EMBEDDING_NAMES
 from kdmatch.teachers.overlap import OVERLAP_NAMES
-from kdmatch.teachers.pairs import EMBEDDING_NAMES, PAIR_NAMES, Side, pair_features
+from kdmatch.teachers.pairs import PAIR_NAMES, pair_features
+from kdmatch.teachers.sides import Side
 from kdmatch.teachers.spelling import Speller
 from kdmatch.text.stem import stem
 
