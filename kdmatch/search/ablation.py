@@ -15,11 +15,13 @@ from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.config_loader import merge, parse_config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.evaluation_stage import mean_interval
-from kdmatch.pipeline.run import Run, prepare_students, student_inputs, train_student
+from kdmatch.pipeline.run import prepare_students
 from kdmatch.pipeline.run_directory import write_json
+from kdmatch.pipeline.student_stage import student_inputs, train_student
 from kdmatch.pipeline.teacher_stage import matcher_logits
 from kdmatch.pipeline.text_stage import load_ids
 from kdmatch.pipeline.training_stage import encoder_kind
+from kdmatch.pipeline.work import Run
 
 WHOLE, NOTHING = "recipe", "labels"
 

@@ -10,7 +10,7 @@ from kdmatch.data.batches import ScoredPairs
 from kdmatch.data.rows import Rows
 from kdmatch.data.splits import sample_queries
 from kdmatch.errors import UserError
-from kdmatch.pipeline.run import student_pairs
+from kdmatch.pipeline.student_stage import student_pairs
 
 
 def sample_pairs(root: Path, kind: str, share: float, seed: int) -> tuple[ScoredPairs, list[str]]:

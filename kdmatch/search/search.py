@@ -11,8 +11,9 @@ from kdmatch.evaluation.search_report import write_search_report
 from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.config_loader import dump_config
 from kdmatch.pipeline.console import Console
-from kdmatch.pipeline.run import Run, prepare_students
+from kdmatch.pipeline.run import prepare_students
 from kdmatch.pipeline.run_directory import read_json, write_json
+from kdmatch.pipeline.work import Run
 from kdmatch.search.chief import serve, worker_command
 from kdmatch.search.oracles import FAILURES_IN_A_ROW, SafeOracle, make_oracle
 from kdmatch.search.record import BEST, finished_trials, reason, write_record

@@ -6,8 +6,9 @@ from typing import Any
 from scipy.stats import spearmanr
 
 from kdmatch.pipeline.config import Config
-from kdmatch.pipeline.run import Run, student_inputs, train_student
 from kdmatch.pipeline.run_directory import read_json, write_json
+from kdmatch.pipeline.student_stage import student_inputs, train_student
+from kdmatch.pipeline.work import Run
 from kdmatch.search.oracles import SafeOracle
 from kdmatch.search.record import finished_trials
 from kdmatch.search.space import Parameter, overrides, with_overrides

@@ -1,5 +1,6 @@
 """A small SavedModel to serve: strings in, a score in (-1, 1) out."""
 
+import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +23,7 @@ if find_spec("tensorflow") is None:
             "load",
             "ops",
             "server",
+            "server_life",
             "warmup",
         )
     ]
@@ -59,3 +61,22 @@ def save_model() -> Callable[..., Path]:
 def saved_model(save_model, tmp_path_factory) -> Path:
     """One saved model, to be read or copied, not changed."""
     return save_model(tmp_path_factory.mktemp("model") / "saved")
+
+
+@pytest.fixture(scope="module")
+def base(saved_model, tmp_path_factory) -> Path:
+    """A folder of two models, one of them with two versions."""
+    base = tmp_path_factory.mktemp("served")
+    shutil.copytree(saved_model, base / "tiny" / "3")
+    shutil.copytree(saved_model, base / "tiny" / "2")
+    shutil.copytree(saved_model, base / "other" / "1")
+    return base
+
+
+@pytest.fixture(scope="module")
+def server(base):
+    """A local server of it."""
+    from kdmatch.serving.server import LocalServer
+
+    with LocalServer(base, port=0, poll_seconds=0) as server:
+        yield server

@@ -1,0 +1,47 @@
+"""A config being carried out in a directory: what all stages are given."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdmatch.pipeline.config import Config, ModelConfig
+from kdmatch.pipeline.console import Console
+from kdmatch.pipeline.data_stage import source_hashes
+from kdmatch.pipeline.run_directory import RunDirectory
+from kdmatch.pipeline.training_stage import train_matcher
+
+LABELS_ONLY = {"alpha": 0.0, "beta": 1.0, "gamma": 0.0, "scaling": "none"}
+
+
+@dataclass
+class Run:
+    """A config being carried out in a directory.
+
+    Attributes:
+        config: Config.
+        root: Path of the run directory.
+        console: Console for progress.
+        directory: RunDirectory over `root`.
+        sources: content hash of each source file.
+        jobs: students trained at a time.
+    """
+
+    config: Config
+    root: Path
+    console: Console
+    directory: RunDirectory
+    sources: dict[str, str]
+    jobs: int = 1
+
+    def train(self, title: str, **arguments: Any) -> float:
+        """`train_matcher` under a progress bar."""
+        settings: ModelConfig = arguments["model"]
+        with self.console.progress(title, settings.training.steps) as advance:
+            return train_matcher(**arguments, advance=advance)
+
+
+def open_run(config: Config, root: Path, console: Console, until: str = "") -> Run:
+    """The run of a config in a directory, made if missing; nothing is done yet."""
+    sources = source_hashes(config.data)  # a missing file is said before anything is written
+    root.mkdir(parents=True, exist_ok=True)
+    return Run(config, root, console, RunDirectory(root, console, until), sources)
