@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from kdmatch.cli_shared import IncludeOption, JsonOption, SetOption, load_backend, write_json
+from kdmatch.cli_shared import (
+    IncludeOption,
+    JobsOption,
+    JsonOption,
+    SetOption,
+    load_backend,
+    write_json,
+)
 from kdmatch.errors import UserError
 
 app = typer.Typer()
@@ -78,6 +85,7 @@ def ablate(
     seeds: Annotated[
         list[int] | None, typer.Option("--seed", help="Train each variant with this; repeatable.")
     ] = None,
+    jobs: JobsOption = None,
     markdown: Annotated[bool, typer.Option(help="Print a Markdown table.")] = False,
     set_: SetOption = None,
     include: IncludeOption = None,
@@ -98,9 +106,11 @@ def ablate(
 
     from kdmatch.evaluation.ablation_table import ablation_markdown, ablation_table
     from kdmatch.pipeline.console import Console
+    from kdmatch.pipeline.side_by_side import default_jobs
     from kdmatch.search.ablation import ablate as ablate_student
 
-    found = ablate_student(settings, out, student, seeds or settings.seeds[:1], Console())
+    chosen = seeds or settings.seeds[:1]
+    found = ablate_student(settings, out, student, chosen, Console(), jobs or default_jobs())
     if markdown:
         typer.echo(ablation_markdown(found))
     else:

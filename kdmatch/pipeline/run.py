@@ -17,7 +17,7 @@ from kdmatch.pipeline.run_directory import LastStageDone
 from kdmatch.pipeline.student_stage import train_students
 from kdmatch.pipeline.teacher_stage import score_rows, train_gbdt
 from kdmatch.pipeline.text_stage import prepare_text, wordpiece_dimension
-from kdmatch.pipeline.training_stage import encoder_kind, training_pairs
+from kdmatch.pipeline.training_stage import encoder_kind, train_matcher, training_pairs
 from kdmatch.pipeline.work import LABELS_ONLY, Run, open_run
 
 STAGES = (
@@ -129,17 +129,18 @@ def _label_trainer(work: Run, name: str, model: ModelConfig) -> Callable[[Path],
     def train(folder: Path) -> dict[str, Any]:
         rows = Rows.load(work.root / "data" / "train.parquet")
         text = work.root / "text"
-        best = work.train(
-            name,
-            model=model,
-            pairs=training_pairs(text, rows, encoder_kind(model.preset)),
-            text=text,
-            valid=Rows.load(work.root / "data" / "valid.parquet"),
-            threshold=work.config.data.positive_threshold,
-            folder=folder,
-            weights=LABELS_ONLY,
-            seed=work.config.seed,
-        )
+        with work.console.progress(name, model.training.steps) as advance:
+            best = train_matcher(
+                model,
+                training_pairs(text, rows, encoder_kind(model.preset)),
+                text,
+                Rows.load(work.root / "data" / "valid.parquet"),
+                work.config.data.positive_threshold,
+                folder,
+                weights=LABELS_ONLY,
+                seed=work.config.seed,
+                advance=advance,
+            )
         return {"valid_auc": best}
 
     return train

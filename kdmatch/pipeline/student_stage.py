@@ -11,11 +11,12 @@ from kdmatch.data.batches import ScoredPairs
 from kdmatch.data.rows import Rows
 from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.console import Console
-from kdmatch.pipeline.run_directory import RunDirectory, Stage
+from kdmatch.pipeline.run_directory import Stage
 from kdmatch.pipeline.teacher_stage import load_scores
 from kdmatch.pipeline.text_stage import load_ids
 from kdmatch.pipeline.training_stage import (
     encoder_kind,
+    train_matcher,
     training_pairs,
     transfer_groups,
     with_transfer,
@@ -25,82 +26,81 @@ from kdmatch.pipeline.work import LABELS_ONLY, Run
 
 def train_students(work: Run) -> None:
     """Every student and its control, each seed a stage, `work.jobs` of them at a time."""
-    config = work.config
     stages = []
-    for name, model in config.students.items():
-        losses = config.distillation_of(name)
-        alone = model.model_copy(update={"distillation": None})
-        for seed in config.seeds:
-            stages.append(
-                Stage(
-                    f"students/{name}/seed-{seed}",
-                    student_inputs(config, name, seed),
-                    ["scores", "text"],
-                    partial(_train_stage, config, work.root, str(name), seed, True),
-                )
-            )
-            if config.control:
-                stages.append(
-                    Stage(
-                        f"students/{name}_control/seed-{seed}",
-                        {"model": alone, "margin": losses.margin, "seed": seed},
-                        ["text", *(["teacher"] if model.start == "teacher" else [])],
-                        partial(_train_stage, config, work.root, str(name), seed, False),
-                    )
-                )
+    for name in map(str, work.config.students):
+        for seed in work.config.seeds:
+            stages.append(student_stage(work, work.config, name, seed))
+            if work.config.control:
+                stages.append(_control_stage(work, name, seed))
     work.directory.stages(stages, work.jobs)
 
 
-def _train_stage(
-    config: Config, root: Path, name: str, seed: int, distil: bool, folder: Path, console: Console
-) -> dict[str, Any]:
-    title = f"{name if distil else f'{name}_control'} seed {seed}"
-    work = Run(config, root, console, RunDirectory(root, console), {})
-    return {"valid_auc": train_student(work, config, name, seed, folder, title, distil)}
-
-
-def train_student(
-    work: Run,
-    config: Config,
-    name: str,
-    seed: int,
-    folder: Path,
-    title: str,
-    distil: bool = True,
-    objective: str = "auc",
-) -> float:
-    """Train a student on all rows of a run.
+def student_stage(
+    work: Run, config: Config, student: str, seed: int, name: str = "", objective: str = "auc"
+) -> Stage:
+    """The stage that trains a student on all rows of a run.
 
     Args:
         work: Run whose `scores` are done.
         config: Config that says how; the run's own, or one that differs in students.
-        name: str. The student.
+        student: str.
         seed: int.
-        folder: Path that the model goes to.
-        title: str. For the progress bar.
-        distil: bool. False trains on labels alone.
-        objective: str. Validation metric by which the best weights are kept.
-
-    Returns:
-        best value of the objective.
+        name: str. The stage's, instead of `students/STUDENT/seed-SEED`.
+        objective: str. Validation metric by which the best weights are kept; the
+            stage's `done.json` has its best value as `valid_OBJECTIVE`.
     """
-    keras.utils.clear_session(free_memory=True)
-    losses = config.distillation_of(name)
-    model = config.student(name)
-    return work.train(
-        title,
-        model=model,
-        pairs=student_pairs(work.root, encoder_kind(model.preset), distil),
-        text=work.root / "text",
-        valid=Rows.load(work.root / "data" / "valid.parquet"),
-        threshold=config.data.positive_threshold,
-        folder=folder,
-        weights=losses.model_dump() if distil else LABELS_ONLY | {"margin": losses.margin},
-        unlabelled_share=config.transfer.share if distil else 0.0,
-        seed=seed,
-        teacher=work.root / "teacher",
-        objective=objective,
+    inputs = student_inputs(config, student, seed)
+    if objective != "auc":
+        inputs["objective"] = objective
+    return Stage(
+        name or f"students/{student}/seed-{seed}",
+        inputs,
+        ["scores", "text"],
+        partial(_train, config, work.root, student, seed, True, objective),
     )
+
+
+def _control_stage(work: Run, student: str, seed: int) -> Stage:
+    """The stage that trains a student on labels alone, as long as with its teachers."""
+    model = work.config.student(student)
+    margin = work.config.distillation_of(student).margin
+    return Stage(
+        f"students/{student}_control/seed-{seed}",
+        {"model": model.model_copy(update={"distillation": None}), "margin": margin, "seed": seed},
+        ["text", *(["teacher"] if model.start == "teacher" else [])],
+        partial(_train, work.config, work.root, student, seed, False, "auc"),
+    )
+
+
+def _train(
+    config: Config,
+    root: Path,
+    student: str,
+    seed: int,
+    distil: bool,
+    objective: str,
+    folder: Path,
+    console: Console,
+) -> dict[str, Any]:
+    keras.utils.clear_session(free_memory=True)
+    model, losses = config.student(student), config.distillation_of(student)
+    title = folder.relative_to(root).as_posix().removeprefix("students/").replace("/", " ")
+    with console.progress(title, model.training.steps) as advance:
+        best = train_matcher(
+            model,
+            student_pairs(root, encoder_kind(model.preset), distil),
+            root / "text",
+            Rows.load(root / "data" / "valid.parquet"),
+            config.data.positive_threshold,
+            folder,
+            weights=losses.model_dump() if distil else LABELS_ONLY | {"margin": losses.margin},
+            unlabelled_share=config.transfer.share if distil else 0.0,
+            seed=seed,
+            teacher=root / "teacher",
+            advance=advance,
+            objective=objective,
+        )
+    return {f"valid_{objective}": best}
 
 
 def student_inputs(config: Config, name: str, seed: int) -> dict[str, Any]:

@@ -2,13 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from kdmatch.pipeline.config import Config, ModelConfig
+from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.data_stage import source_hashes
 from kdmatch.pipeline.run_directory import RunDirectory
-from kdmatch.pipeline.training_stage import train_matcher
 
 LABELS_ONLY = {"alpha": 0.0, "beta": 1.0, "gamma": 0.0, "scaling": "none"}
 
@@ -32,12 +30,6 @@ class Run:
     directory: RunDirectory
     sources: dict[str, str]
     jobs: int = 1
-
-    def train(self, title: str, **arguments: Any) -> float:
-        """`train_matcher` under a progress bar."""
-        settings: ModelConfig = arguments["model"]
-        with self.console.progress(title, settings.training.steps) as advance:
-            return train_matcher(**arguments, advance=advance)
 
 
 def open_run(config: Config, root: Path, console: Console, until: str = "") -> Run:

@@ -17,11 +17,10 @@ from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.evaluation_stage import mean_interval
 from kdmatch.pipeline.run import prepare_students
 from kdmatch.pipeline.run_directory import write_json
-from kdmatch.pipeline.student_stage import student_inputs, train_student
+from kdmatch.pipeline.student_stage import student_stage
 from kdmatch.pipeline.teacher_stage import matcher_logits
 from kdmatch.pipeline.text_stage import load_ids
 from kdmatch.pipeline.training_stage import encoder_kind
-from kdmatch.pipeline.work import Run
 
 WHOLE, NOTHING = "recipe", "labels"
 
@@ -82,7 +81,12 @@ def without(config: Config, student: str, levers: Sequence[str]) -> Config:
 
 
 def ablate(
-    config: Config, root: Path, student: str, seeds: Sequence[int], console: Console
+    config: Config,
+    root: Path,
+    student: str,
+    seeds: Sequence[int],
+    console: Console,
+    jobs: int = 1,
 ) -> dict[str, Any]:
     """Train every variant of a student's recipe and compare them on valid.
 
@@ -95,6 +99,7 @@ def ablate(
         student: str.
         seeds: sequence of int. Each variant is trained once for each.
         console: Console.
+        jobs: int. Variants trained at a time.
 
     Returns:
         the contents of `ablation/STUDENT/metrics.json`: as a run's, the models
@@ -109,24 +114,25 @@ def ablate(
         raise UserError(f"--student {student}: this config has {known}")
     work = prepare_students(config, root, console)
     valid = Rows.load(root / "data" / "valid.parquet")
-    scores: dict[str, list[np.ndarray]] = {}
-    for name, variant in variants(config, student).items():
-        ids = load_ids(root / "text" / "valid", encoder_kind(variant.student(student).preset))
-        folders = [_train(work, variant, student, name, seed) for seed in seeds]
-        scores[name] = [matcher_logits(folder, ids, console) for folder in folders]
+    ways = variants(config, student)
+    stages = {
+        (name, seed): student_stage(work, way, student, seed, _stage_name(student, name, seed))
+        for name, way in ways.items()
+        for seed in seeds
+    }
+    work.directory.stages(list(stages.values()), jobs)
+    ids = load_ids(root / "text" / "valid", encoder_kind(config.student(student).preset))
+    scores = {
+        name: [matcher_logits(root / stages[name, seed].name, ids, console) for seed in seeds]
+        for name in ways
+    }
     found = _compare(config, student, valid, scores)
     write_json(root / "ablation" / student / "metrics.json", found)
     return found
 
 
-def _train(work: Run, config: Config, student: str, name: str, seed: int) -> Path:
-    title = f"{student} {name} seed {seed}"
-    return work.directory.stage(
-        f"ablation/{student}/{name.replace(' ', '')}/seed-{seed}",
-        student_inputs(config, student, seed),
-        ["scores", "text"],
-        lambda folder: {"valid_auc": train_student(work, config, student, seed, folder, title)},
-    )
+def _stage_name(student: str, variant: str, seed: int) -> str:
+    return f"ablation/{student}/{variant.replace(' ', '')}/seed-{seed}"
 
 
 def _compare(

@@ -57,6 +57,7 @@ def search(
             raise UserError(f"--student {name!r}: this config has {', '.join(config.students)}")
     spaces = {name: space_of(config, name) for name in names}  # mistakes are said at once
     work = prepare_students(config, root, console)
+    work.jobs = workers
     found = {}
     for name in names:
         found[name] = _search_student(work, config, name, spaces[name], workers, listen, verify)

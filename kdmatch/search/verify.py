@@ -1,13 +1,11 @@
 """Does what wins on the sample win on all data? The best trials, trained in full."""
 
-from pathlib import Path
 from typing import Any
 
 from scipy.stats import spearmanr
 
-from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.run_directory import read_json, write_json
-from kdmatch.pipeline.student_stage import student_inputs, train_student
+from kdmatch.pipeline.student_stage import student_stage
 from kdmatch.pipeline.work import Run
 from kdmatch.search.oracles import SafeOracle
 from kdmatch.search.record import finished_trials
@@ -26,27 +24,29 @@ def verify_top(
         a row for each trial, in the order of the sample: `{"trial", "sample",
         "full", "rank_sample", "rank_full"}`.
     """
-    rows: list[dict[str, Any]] = []
     objective, seed = work.config.search.objective, work.config.seeds[0]
-    for rank, trial in enumerate(finished_trials(oracle)[:count], 1):
-        keys = overrides(space, trial.hyperparameters.values)
-        config = with_overrides(work.config, student, keys)
-
-        def train(folder: Path, config: Config = config) -> dict[str, Any]:
-            title = f"{student} {folder.name} on all rows"
-            return {
-                "value": train_student(
-                    work, config, student, seed, folder, title, objective=objective
-                )
-            }
-
-        inputs = student_inputs(config, student, seed) | {"objective": objective}
-        name = f"search/{student}/verify/trial_{trial.trial_id}"
-        folder = work.directory.stage(name, inputs, ["scores", "text"], train)
-        value = read_json(folder / "done.json")["value"]
-        rows.append(
-            {"trial": trial.trial_id, "sample": trial.score, "full": value, "rank_sample": rank}
+    trials = finished_trials(oracle)[:count]
+    stages = [
+        student_stage(
+            work,
+            with_overrides(work.config, student, overrides(space, trial.hyperparameters.values)),
+            student,
+            seed,
+            f"search/{student}/verify/trial_{trial.trial_id}",
+            objective,
         )
+        for trial in trials
+    ]
+    work.directory.stages(stages, work.jobs)
+    rows: list[dict[str, Any]] = [
+        {
+            "trial": trial.trial_id,
+            "sample": trial.score,
+            "full": read_json(work.root / stage.name / "done.json")[f"valid_{objective}"],
+            "rank_sample": rank,
+        }
+        for rank, (trial, stage) in enumerate(zip(trials, stages, strict=True), 1)
+    ]
     for rank, row in enumerate(sorted(rows, key=lambda row: -row["full"]), 1):
         row["rank_full"] = rank
     found: dict[str, Any] = {"objective": objective, "seed": seed, "trials": rows}
