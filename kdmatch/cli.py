@@ -9,12 +9,14 @@ import typer
 
 from kdmatch import __version__, cli_operating, cli_search, cli_serving
 from kdmatch.cli_shared import (
+    ColumnOption,
     IncludeOption,
     JobsOption,
     JsonOption,
     RunArgument,
     SetOption,
     load_backend,
+    parse_columns,
     print_metrics,
     run_config,
     write_json,
@@ -156,6 +158,7 @@ def score(
     data: Annotated[Path, typer.Option(help="A file of rows.")],
     out: Annotated[Path, typer.Option(help="Parquet file: the rows and their score.")],
     batch: Annotated[int, typer.Option(help="Rows scored at a time.", min=1)] = 512,
+    column: ColumnOption = None,
 ) -> None:
     """Score a file of rows with an exported model, streaming.
 
@@ -164,7 +167,7 @@ def score(
     load_backend()
     from kdmatch.serving.bulk import score_file
 
-    count = score_file(model, data, out, batch)
+    count = score_file(model, data, out, batch, parse_columns(column))
     typer.echo(f"{count} rows scored: {out}")
 
 

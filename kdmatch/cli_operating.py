@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kdmatch.cli_shared import JsonOption, load_backend, write_json
+from kdmatch.cli_shared import (
+    ColumnOption,
+    JsonOption,
+    LabelOption,
+    VersionOption,
+    load_backend,
+    parse_columns,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from kdmatch.serving.labels import Change
@@ -36,6 +44,7 @@ def gate(
     documents: Annotated[int, typer.Option(help="Documents of the timed pages.", min=1)] = 10,
     seconds: Annotated[float, typer.Option(help="Timed for each of the two.", min=0)] = 5.0,
     positive_threshold: Annotated[float, typer.Option(help="Positive from this label on.")] = 1.0,
+    column: ColumnOption = None,
     json_file: JsonOption = None,
 ) -> None:
     """Compare a candidate's scores, AUC and latency with a version's; exit 1 where it fails.
@@ -59,7 +68,7 @@ def gate(
         seconds=seconds,
         positive_threshold=positive_threshold,
     )
-    checks = compare(baseline, candidate, read(data), limits)
+    checks = compare(baseline, candidate, read(data, parse_columns(column)), limits)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False)
     for heading in ("check", "value", "limit", "", ""):
         table.add_column(heading, justify="right" if heading in ("value", "limit") else "left")
@@ -116,13 +125,17 @@ def load(
     model: Annotated[str, typer.Option(help="Model name on the server.")] = "albert",
     documents: Annotated[int, typer.Option(help="Documents of a page.", min=1)] = 10,
     rate: Annotated[
-        float | None, typer.Option(help="Requests a second; the highest is sought without it.")
+        float | None,
+        typer.Option(help="Requests a second; the highest is sought without it.", min=0.01),
     ] = None,
+    version: VersionOption = None,
+    label: LabelOption = None,
     budget_ms: Annotated[float, typer.Option(help="Largest p99 of the search, in ms.")] = 50.0,
     seconds: Annotated[float, typer.Option(help="How long each rate is held.", min=0.1)] = 10.0,
     kind: Annotated[
         str, typer.Option("--arrivals", help="poisson or uniform.", metavar="KIND")
     ] = "poisson",
+    column: ColumnOption = None,
     json_file: JsonOption = None,
 ) -> None:
     """Load a server at a fixed rate of arrivals, or find the highest within a latency budget.
@@ -137,16 +150,20 @@ def load(
     from rich.table import Table
 
     from kdmatch.data.readers import read
-    from kdmatch.serving.bench.load import highest_rate, load_at
+    from kdmatch.serving.bench.load import LoadResult, highest_rate, load_at
     from kdmatch.serving.bench.pages import make_pages
+    from kdmatch.serving.wire import PredictSpec
 
-    pages = make_pages(read(data), documents, 64)
+    pages = make_pages(read(data, parse_columns(column)), documents, 64)
+    spec = PredictSpec(model, version, label)
+
+    def trial(tried: float) -> LoadResult:
+        return load_at(target, spec, pages, tried, seconds, kind)
+
     if rate is not None:
-        found, trials = None, [load_at(target, model, pages, rate, seconds, kind)]
+        found, trials = None, [trial(rate)]
     else:
-        found, trials = highest_rate(
-            lambda tried: load_at(target, model, pages, tried, seconds, kind), budget_ms
-        )
+        found, trials = highest_rate(trial, budget_ms)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False)
     rows = [trial.row() for trial in trials]
     for heading in rows[0]:

@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from kdmatch.cli_shared import JsonOption, RunArgument, load_backend, run_config, write_json
+from kdmatch.cli_shared import (
+    JsonOption,
+    LabelOption,
+    RunArgument,
+    VersionOption,
+    load_backend,
+    run_config,
+    write_json,
+)
 from kdmatch.errors import UserError
 
 app = typer.Typer()
@@ -44,6 +52,8 @@ def rank(
     documents: Annotated[list[str], typer.Argument(help="Documents; - reads them from stdin.")],
     model: Annotated[str, typer.Option(help="Model name on the server.")] = "albert",
     target: Annotated[str, typer.Option(help="Server, host:port.")] = "localhost:8500",
+    version: VersionOption = None,
+    label: LabelOption = None,
     json_file: JsonOption = None,
 ) -> None:
     """Rank documents for a query by asking a server.
@@ -55,7 +65,7 @@ def rank(
 
     if documents == ["-"]:
         documents = [line.rstrip("\n") for line in sys.stdin if line.strip()]
-    with Client(target, model=model) as client:
+    with Client(target, model, version, label) as client:
         ranking = client.rank(query, documents)
     for index, value in ranking:
         typer.echo(f"{value:8.4f}  {documents[index]}")

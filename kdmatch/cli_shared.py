@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kdmatch.errors import UserError
+
 if TYPE_CHECKING:
     from kdmatch.pipeline.config import Config
 
@@ -30,6 +32,18 @@ JobsOption = Annotated[
         show_default=False,
     ),
 ]
+ColumnOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column", help="The file's name of a column: query=search_term.", metavar="OURS=THEIRS"
+    ),
+]
+LabelOption = Annotated[
+    str | None, typer.Option(help="Version label to ask for, such as stable.", show_default=False)
+]
+VersionOption = Annotated[
+    int | None, typer.Option(help="Version to ask for; the latest by default.", show_default=False)
+]
 RunArgument = Annotated[Path, typer.Argument(help="A run directory.", metavar="RUN")]
 
 
@@ -40,6 +54,17 @@ def load_backend() -> None:
     if not os.environ.get("KDMATCH_DEBUG"):
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
         import_tensorflow_quietly()
+
+
+def parse_columns(given: list[str] | None) -> dict[str, str]:
+    """What `--column` says, the table's name of a column to the file's."""
+    columns = {}
+    for one in given or []:
+        ours, equals, theirs = one.partition("=")
+        if not (ours and equals and theirs):
+            raise UserError(f"--column {one!r}: write it as ours=theirs, as query=search_term")
+        columns[ours] = theirs
+    return columns
 
 
 def run_config(run: Path) -> "Config":
@@ -62,4 +87,5 @@ def print_metrics(metrics: dict[str, Any]) -> None:
 def write_json(path: Path | None, value: Any) -> None:
     """Write the numbers that `--json` asked for."""
     if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

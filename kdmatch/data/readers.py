@@ -87,12 +87,12 @@ def _require_columns(path: Path, names: list[str], columns: Mapping[str, str]) -
         if name not in names:
             raise UserError(
                 f"{path}: no column {name!r} (it has {', '.join(names)}); rename one, "
-                f"or map it with data.columns: {{{name}: YOURS}}"
+                f"or map it with data.columns: {{{name}: YOURS}} in a config, --column {name}=YOURS"
             )
     for name, theirs in columns.items():
         if name not in names:
             raise UserError(
-                f"{path}: no column {theirs!r}, which data.columns maps to {name!r} "
+                f"{path}: no column {theirs!r}, which is mapped to {name!r} "
                 f"(it has {', '.join(names)}); mend the name"
             )
 

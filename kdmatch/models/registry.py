@@ -19,6 +19,17 @@ PRESETS: dict[str, type[Matcher]] = {
 }
 
 
+def matcher_class(preset: str) -> type[Matcher]:
+    """The matcher that has a preset.
+
+    Raises:
+        UserError: if none has.
+    """
+    if preset not in PRESETS:
+        raise UserError(f"model preset {preset!r} is unknown; choose one of {', '.join(PRESETS)}")
+    return PRESETS[preset]
+
+
 def build_matcher(preset: str, **overrides: Any) -> Matcher:
     """A matcher by preset name.
 
@@ -26,10 +37,8 @@ def build_matcher(preset: str, **overrides: Any) -> Matcher:
         UserError: if no matcher has the preset, or an override is not an
             argument of it.
     """
-    if preset not in PRESETS:
-        raise UserError(f"model preset {preset!r} is unknown; choose one of {', '.join(PRESETS)}")
     try:
-        return PRESETS[preset].from_preset(preset, **overrides)
+        return matcher_class(preset).from_preset(preset, **overrides)
     except (TypeError, ValueError) as error:
         raise UserError(f"model preset {preset}: {error}") from error
 

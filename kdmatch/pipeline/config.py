@@ -282,10 +282,11 @@ class Config(Section):
     def _sections_fit(self) -> "Config":
         if not self.students:
             raise ValueError("students is empty; name at least one of albert, textcnn")
+        encoders = {"teacher": self.teacher, "original": self.original} | {
+            f"further_teachers.{name}": model for name, model in self.further_teachers.items()
+        }
         wanting = [
-            name
-            for name, model in (("teacher", self.teacher), ("original", self.original))
-            if model is not None and model.start == "pretraining"
+            name for name, model in encoders.items() if model and model.start == "pretraining"
         ]
         if wanting and self.pretraining is None:
             raise ValueError(f"{wanting[0]}.start is pretraining; add a `pretraining` section")

@@ -46,6 +46,9 @@ def _read(path: Path) -> dict[str, Any]:
         raw = yaml.safe_load(path.read_text("utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such config; see configs/ for examples") from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise UserError(f"{path}: cannot be read as a config ({reason})") from error
     except yaml.YAMLError as error:
         line = str(error).replace("\n", " ")
         raise UserError(f"{path}: not valid YAML: {line}") from error
@@ -93,7 +96,11 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
         section = section.setdefault(parent, {})
         if not isinstance(section, dict):
             raise UserError(f"--set {override!r}: {parent} is not a section")
-    section[last] = yaml.safe_load(value)
+    try:
+        section[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        line = " ".join(str(error).split())
+        raise UserError(f"--set {override!r}: the value is not valid YAML: {line}") from error
 
 
 def _expand(value: Any, origin: str) -> Any:

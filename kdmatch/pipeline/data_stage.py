@@ -1,6 +1,7 @@
 """Source files to checked tables, one a split, and the pairs for transfer."""
 
 import lzma
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -29,8 +30,10 @@ def source_files(data: DataConfig) -> list[Path]:
 
 
 def source_hashes(data: DataConfig) -> dict[str, str]:
-    """Content hash of each source file, by its name."""
-    return {path.name: file_hash(path) for path in source_files(data)}
+    """Content hash of each source file, by its name, or by its path where two share the name."""
+    files = source_files(data)
+    times = Counter(path.name for path in files)
+    return {path.name if times[path.name] == 1 else str(path): file_hash(path) for path in files}
 
 
 def prepare_tables(config: Config, folder: Path) -> dict[str, Any]:

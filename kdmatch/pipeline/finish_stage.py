@@ -1,6 +1,5 @@
 """After training: exports, metrics, report, model card."""
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from kdmatch.models.registry import load_matcher
 from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.evaluation_stage import evaluate_table, time_export
-from kdmatch.pipeline.run_directory import RunDirectory, write_json
+from kdmatch.pipeline.run_directory import RunDirectory, read_json, write_json
 from kdmatch.pipeline.scoring import best_seed, model_config, student_folders
 from kdmatch.pipeline.teacher_stage import matcher_teachers
 from kdmatch.pipeline.training_stage import encoder_kind
@@ -35,11 +34,15 @@ def finish(config: Config, root: Path, directory: RunDirectory, console: Console
     exports = [f"export/{name}" for name in exported_models(config)]
     directory.stage(
         "evaluate",
-        {"evaluation": config.evaluation, "threshold": config.data.positive_threshold},
-        ["data", "scores", *trained, *exports],
+        {
+            "evaluation": config.evaluation,
+            "threshold": config.data.positive_threshold,
+            "teachers": (config.distillation.alpha, config.distillation.gamma),
+        },
+        ["data", "scores", *(["original"] if config.original else []), *trained, *exports],
         lambda folder: _evaluate(config, root, folder, console),
     )
-    metrics = json.loads((root / "evaluate" / "metrics.json").read_text("utf-8"))
+    metrics = read_json(root / "evaluate" / "metrics.json")
     write_json(root / "metrics.json", metrics)
     with console.working("report"):
         write_report([root], root / "report.html")
@@ -96,7 +99,7 @@ def export_model(
     folder = root / "teacher"
     if name != "teacher":
         student = root / "students" / name
-        if not any(student.glob("seed-*/done.json")):
+        if not any((student / f"seed-{seed}" / "done.json").is_file() for seed in config.seeds):
             raise UserError(f"{student}: not trained yet; call `kdmatch run` first")
         folder = best_seed(config, student)
     keras.utils.clear_session(free_memory=True)

@@ -12,11 +12,12 @@ from kdmatch.pipeline.config import Config, ModelConfig
 from kdmatch.pipeline.config_loader import dump_config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.data_stage import make_transfer, prepare_tables
+from kdmatch.pipeline.model_checks import wordpiece_dimension
 from kdmatch.pipeline.pretraining_stage import pretrain_encoder
 from kdmatch.pipeline.run_directory import LastStageDone
 from kdmatch.pipeline.student_stage import train_students
-from kdmatch.pipeline.teacher_stage import score_rows, train_gbdt
-from kdmatch.pipeline.text_stage import prepare_text, wordpiece_dimension
+from kdmatch.pipeline.teacher_stage import matcher_teachers, score_rows, train_gbdt
+from kdmatch.pipeline.text_stage import prepare_text
 from kdmatch.pipeline.training_stage import encoder_kind, train_matcher, training_pairs
 from kdmatch.pipeline.work import LABELS_ONLY, Run, open_run
 
@@ -45,9 +46,7 @@ def run(
         UserError: if data, config or a training is at fault, or another process is at work there.
     """
     console = console or Console()
-    stages = (*STAGES, *config.further_teachers)
-    if until and until.split("/")[0] not in stages:
-        raise UserError(f"--until {until}: no such stage; choose one of {', '.join(stages)}")
+    _check_until(config, until)
     work = open_run(config, root, console, until)
     work.jobs = jobs
     with work.directory.alone(), contextlib.suppress(LastStageDone):
@@ -55,6 +54,25 @@ def run(
         for stage in (_prepare, _pretrain, _teachers, _score, train_students, _finish):
             stage(work)
     return root
+
+
+def _check_until(config: Config, until: str) -> None:
+    absent = {name for name in ("pretraining", "original") if getattr(config, name) is None}
+    known = [stage for stage in STAGES if stage not in absent] + list(config.further_teachers)
+    ends = ("", "_control") if config.control else ("",)
+    inside = {
+        "students": [f"{name}{end}" for name in config.students for end in ends],
+        "export": ["teacher", *config.students],
+    }
+    stage, *below = until.split("/")
+    if until and stage not in known:
+        raise UserError(f"--until {until}: no such stage; choose one of {', '.join(known)}")
+    if below and below[0] not in inside.get(stage, []):
+        some = ", ".join(f"{stage}/{name}" for name in inside.get(stage, [])) or stage
+        raise UserError(f"--until {until}: no such stage; choose one of {some}")
+    seeds = [f"seed-{seed}" for seed in config.seeds]
+    if below[1:] and (stage != "students" or below[1:] not in [[seed] for seed in seeds]):
+        raise UserError(f"--until {until}: no such stage; this config has {', '.join(seeds)}")
 
 
 def prepare_students(config: Config, root: Path, console: Console) -> Run:
@@ -113,7 +131,7 @@ def _teachers(work: Run) -> None:
         ["data"],
         lambda folder: train_gbdt(config, data, folder),
     )
-    models = {"teacher": config.teacher} | config.further_teachers
+    models = matcher_teachers(config)
     if config.original is not None:
         models["original"] = config.original
     for name, model in models.items():

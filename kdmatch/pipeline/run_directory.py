@@ -5,7 +5,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -22,6 +22,7 @@ from kdmatch.pipeline.section import AddedLater
 from kdmatch.pipeline.side_by_side import side_by_side
 
 RESULTS = ("metrics.json", "report.html", "model_card.md")
+BESIDE = ("ablation", "search")  # folders of stages that a run's results do not come from
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class RunDirectory:
     set. A folder whose `started.json` has the same key is left in place, so
     that a stage can go on from its own checkpoints; any other is emptied
     first. `done.json` is written last. One process at a time does stages of a directory,
-    and what the run found at its end (`RESULTS`) is taken away once one is done again.
+    and what the run found at its end (`RESULTS`) is taken away once one that it came
+    from is done again.
 
     Args:
         root: Path of the directory.
@@ -62,7 +64,7 @@ class RunDirectory:
         self.root = root
         self.until = until
         self.keys: dict[str, str] = {}
-        self._lock = FileLock(root / ".lock", timeout=0)
+        self._lock = FileLock(root / ".lock")
         self._console = console
 
     def stage(
@@ -101,7 +103,8 @@ class RunDirectory:
 
         With more than one job each is done in a process of its own, on its
         share of the cores; see `kdmatch.pipeline.side_by_side`. The first that
-        fails ends the call, once those that had begun are done.
+        fails ends the call, once those that had begun are done. Where some lie in
+        `until`, only those are done.
 
         Args:
             stages: sequence of Stage.
@@ -110,12 +113,10 @@ class RunDirectory:
         Raises:
             UserError: if another process is doing a stage of this directory.
         """
-        last, missing = False, []
-        for stage in stages:
-            if last := self._is_past(stage.name):
-                break
-            if self._is_missing(stage.name, stage.inputs, stage.after):
-                missing.append(stage)
+        last = [one for one in stages if self.until and self._is_inside(one.name)]
+        missing = [
+            one for one in last or stages if self._is_missing(one.name, one.inputs, one.after)
+        ]
         if jobs == 1 or len(missing) < 2:
             for one in missing:
 
@@ -146,8 +147,10 @@ class RunDirectory:
         if _read_key(folder / "started.json") != self.keys[name]:
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
-        for outdated in (folder / "done.json", *(self.root / name for name in RESULTS)):
-            outdated.unlink(missing_ok=True)
+        (folder / "done.json").unlink(missing_ok=True)
+        if name.split("/")[0] not in BESIDE:
+            for result in RESULTS:
+                (self.root / result).unlink(missing_ok=True)
         write_json(folder / "started.json", {"stage": name, "key": self.keys[name]})
         return folder
 
@@ -169,23 +172,20 @@ class RunDirectory:
         Raises:
             UserError: if another process holds it.
         """
-        try:
-            self._lock.acquire()
-        except Timeout:
-            raise UserError(
-                f"{self.root}: another process is at work in this run directory; "
-                "wait until it has ended, or give this run another --out"
-            ) from None
-        try:
+        with alone(
+            self._lock,
+            f"{self.root}: another process is at work in this run directory; "
+            "wait until it has ended, or give this run another --out",
+        ):
             yield
-        finally:
-            self._lock.release()
+
+    def _is_inside(self, name: str) -> bool:
+        return f"{name}/".startswith(f"{self.until}/")
 
     def _is_past(self, name: str) -> bool:
-        def inside(stage: str) -> bool:
-            return f"{stage}/".startswith(f"{self.until}/")
-
-        return bool(self.until) and any(map(inside, self.keys)) and not inside(name)
+        return (
+            bool(self.until) and any(map(self._is_inside, self.keys)) and not self._is_inside(name)
+        )
 
 
 def _timed(
@@ -195,6 +195,19 @@ def _timed(
     begun = time.monotonic()
     notes = work(folder, **more) or {}
     return time.monotonic() - begun, notes
+
+
+@contextlib.contextmanager
+def alone(lock: FileLock, otherwise: str) -> Iterator[None]:
+    """Hold a lock, or raise a UserError with `otherwise` if another process holds it."""
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(otherwise) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class LastStageDone(Exception):
@@ -213,6 +226,17 @@ def require_run(root: Path) -> Path:
             "`kdmatch run CONFIG --out DIRECTORY`"
         )
     return root
+
+
+def require_done(root: Path, stages: Iterable[str]) -> None:
+    """Check that stages of a run are done.
+
+    Raises:
+        UserError: if one is not.
+    """
+    for name in stages:
+        if not (root / name / "done.json").is_file():
+            raise UserError(f"{root}: {name} is not done yet; call `kdmatch run` first")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Every model of a finished run, scoring any rows."""
 
-import json
 import tempfile
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pyarrow.parquet as pq
 from kdmatch.data.rows import Rows
 from kdmatch.pipeline.config import Config, ModelConfig
 from kdmatch.pipeline.console import Console
+from kdmatch.pipeline.run_directory import read_json, require_done
 from kdmatch.pipeline.teacher_stage import (
     Gbdt,
     combine_targets,
@@ -33,9 +33,15 @@ def score_models(
         table: pyarrow.Table in the dataset's schema.
         console: Console for progress.
 
+    Raises:
+        UserError: if one of them is not trained yet.
+
     Returns:
         the rows; teacher name to scores `(n,)`; student name to one array a seed.
     """
+    folders = student_folders(config, root)
+    seeds = [seed for folder in folders for seed in _seed_folders(config, folder)]
+    require_done(root, ["scores", *(str(seed.relative_to(root)) for seed in seeds)])
     rows = Rows.from_table(table)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "rows.parquet"
@@ -57,7 +63,7 @@ def score_models(
             logits(seed, model_config(config, folder.name))
             for seed in _seed_folders(config, folder)
         ]
-        for folder in student_folders(config, root)
+        for folder in folders
     }
     return rows, teachers, students
 
@@ -70,20 +76,13 @@ def student_folders(config: Config, root: Path) -> list[Path]:
 
 def model_config(config: Config, name: str) -> ModelConfig:
     """The config of the teacher, or of a student or its control, by its name in the run."""
-    if name == "teacher":
-        return config.teacher
-    return {str(key): model for key, model in config.students.items()}[
-        name.removesuffix("_control")
-    ]
+    return config.teacher if name == "teacher" else config.student(name.removesuffix("_control"))
 
 
 def best_seed(config: Config, folder: Path) -> Path:
-    """The student's seed with the best validation AUC: the one to export."""
-
-    def valid_auc(seed: Path) -> float:
-        return json.loads((seed / "done.json").read_text("utf-8"))["valid_auc"]
-
-    return max(_seed_folders(config, folder), key=valid_auc)
+    """The student's seed with the best validation AUC, of those trained: the one to export."""
+    trained = [seed for seed in _seed_folders(config, folder) if (seed / "done.json").is_file()]
+    return max(trained, key=lambda seed: float(read_json(seed / "done.json")["valid_auc"]))
 
 
 def _seed_folders(config: Config, folder: Path) -> list[Path]:

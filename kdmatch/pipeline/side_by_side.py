@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
@@ -26,9 +26,9 @@ Calls = Mapping[str, Callable[..., Any]]
 def side_by_side(calls: Calls, jobs: int, console: Console) -> Iterator[tuple[str, Any]]:
     """Call each in one of `jobs` processes; yields name and result as they come.
 
-    A worker ends with this process, however that ends. The first call that
-    raises is the last to begin: those under way are waited for and yielded,
-    then its exception is raised here.
+    A worker ends with this process, however that ends. Once a call has raised
+    none begins: those under way are waited for and yielded, then the exception
+    is raised here.
 
     Args:
         calls: name to a callable that can be pickled, of one keyword argument,
@@ -44,29 +44,32 @@ def side_by_side(calls: Calls, jobs: int, console: Console) -> Iterator[tuple[st
     events, shares = context.Queue(), context.Queue()
     for share in shares_of_cores(jobs):
         shares.put(share)
-    failed: list[Future[Any]] = []
+    waiting = list(calls.items())
+    under_way: dict[Future[Any], str] = {}
+    failure: BaseException | None = None
     with (
         _shown(events, console),
         ProcessPoolExecutor(jobs, context, _start_worker, (events, shares)) as pool,
     ):
-        names = {pool.submit(_call, call): name for name, call in calls.items()}
-        for done in as_completed(names):
-            if done.cancelled():
-                continue
-            if done.exception() is None:
-                yield names[done], done.result()
-                continue
-            failed.append(done)
-            for waiting in names:
-                waiting.cancel()
-    if failed:
-        try:
-            failed[0].result()
-        except BrokenProcessPool:
-            raise UserError(
-                f"{names[failed[0]]}: its process was killed, most likely for want of memory; "
-                "call the same command again with a smaller --jobs: what is done is kept"
-            ) from None
+        while under_way or (waiting and failure is None):
+            while waiting and failure is None and len(under_way) < jobs:
+                name, call = waiting.pop(0)
+                under_way[pool.submit(_call, call)] = name
+            names = ", ".join(under_way.values())
+            for done in wait(under_way, return_when=FIRST_COMPLETED).done:
+                name, error = under_way.pop(done), done.exception()
+                if error is None:
+                    yield name, done.result()
+                elif isinstance(error, BrokenProcessPool):
+                    failure = failure or UserError(
+                        f"a process that did one of {names} was killed, most likely for want of "
+                        "memory; call the same command again with a smaller --jobs: what is done "
+                        "is kept"
+                    )
+                else:
+                    failure = failure or error
+    if failure is not None:
+        raise failure
 
 
 def shares_of_cores(jobs: int) -> list[list[int]]:
@@ -76,10 +79,10 @@ def shares_of_cores(jobs: int) -> list[list[int]]:
 
 
 def default_jobs() -> int:
-    """One for each core up to `MOST_JOBS`; one where Keras has a GPU, which a training fills."""
+    """One for each core up to `MOST_JOBS`; one where Keras has a GPU or TPU, which one fills."""
     import keras
 
-    if keras.distribution.list_devices("gpu"):
+    if any(not device.startswith("cpu") for device in keras.distribution.list_devices()):
         return 1
     return min(len(_cores()), MOST_JOBS)
 
@@ -133,8 +136,10 @@ def _shown(events: Any, console: Console) -> Iterator[None]:
     try:
         yield
     finally:
+        # A worker that was killed while it spoke keeps the queue's lock for ever.
+        events.cancel_join_thread()
         events.put(None)
-        listener.join()
+        listener.join(timeout=10)
 
 
 _relay: _Relay

@@ -1,6 +1,5 @@
 """The GBDT, and the teachers' scores of the rows that students learn from."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from kdmatch.models.registry import load_matcher
 from kdmatch.pipeline.config import Config, ModelConfig
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.data_stage import SPLITS
-from kdmatch.pipeline.run_directory import write_json
+from kdmatch.pipeline.run_directory import read_json, write_json
 from kdmatch.pipeline.text_stage import encode_file, load_ids
 from kdmatch.pipeline.training_stage import encoder_kind, matmul_precision
 from kdmatch.teachers.features import TextFeatures
@@ -152,7 +151,7 @@ def student_targets(folder: Path, scores: Mapping[str, np.ndarray]) -> dict[str,
         `gbdt`, standardised; `teacher`, the mean of the standardised scores of
         all other teachers.
     """
-    raw = json.loads((folder / "standard.json").read_text("utf-8"))
+    raw = read_json(folder / "standard.json")
     scaled = {name: Standard(**scale).apply(scores[name]) for name, scale in raw.items()}
     gbdt = scaled.pop("gbdt")
     return {"teacher": np.mean(list(scaled.values()), axis=0), "gbdt": gbdt}

@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 
 from kdmatch.data.ids import PairIds
 from kdmatch.errors import UserError
-from kdmatch.models.registry import PRESETS
 from kdmatch.models.starts import resolve_pretrained
-from kdmatch.pipeline.config import Config, ModelConfig
+from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.data_stage import corpus_texts
+from kdmatch.pipeline.model_checks import wordpiece_dimension
 
 _ENCODE_ROWS = 4096
 
@@ -65,20 +65,6 @@ def prepare_text(config: Config, data: Path, folder: Path) -> dict[str, int]:
     for split in ("train", "valid"):
         encode_file(data / f"{split}.parquet", folder, folder / split)
     return {"wordpiece": len(wordpiece.vocabulary), "words": len(vocabulary)}
-
-
-def wordpiece_dimension(config: Config) -> int:
-    """Length of WordPiece vectors that a BERT of the run starts from; 0 where none does."""
-    if config.pretraining is not None and config.pretraining.start == "vectors":
-        return _hidden_dim(config.teacher)
-    for model in (config.teacher, config.original):
-        if model is not None and model.start == "vectors":
-            return _hidden_dim(model)
-    return 0
-
-
-def _hidden_dim(model: ModelConfig) -> int:
-    return int({**PRESETS[model.preset].presets[model.preset], **model.arguments}["hidden_dim"])
 
 
 def encode_file(table: Path, text: Path, target: Path) -> None:

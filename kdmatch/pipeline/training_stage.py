@@ -14,12 +14,11 @@ from kdmatch.data.ids import PairIds
 from kdmatch.data.rows import Rows
 from kdmatch.distillation.distiller import Distiller
 from kdmatch.distillation.training import Schedule, fit_distiller
-from kdmatch.errors import UserError
 from kdmatch.evaluation.objective import validation_metric
 from kdmatch.models.albert import AlbertMatcher
 from kdmatch.models.bert import BertMatcher
 from kdmatch.models.matcher import Matcher
-from kdmatch.models.registry import PRESETS, build_matcher, load_matcher, save_matcher
+from kdmatch.models.registry import build_matcher, load_matcher, matcher_class, save_matcher
 from kdmatch.models.starts import (
     resolve_pretrained,
     start_from_encoder,
@@ -29,9 +28,9 @@ from kdmatch.models.starts import (
 )
 from kdmatch.models.textcnn import TextCnnMatcher
 from kdmatch.pipeline.config import ModelConfig, TrainingConfig
+from kdmatch.pipeline.model_checks import check_start
 from kdmatch.pipeline.text_stage import load_ids
 from kdmatch.teachers.scores import Standard
-from kdmatch.text.traits import rarity, spellings, stem_ids
 
 Advance = Callable[[int, str], None]
 Start = Callable[[ModelConfig, Path, Path | None], Matcher]
@@ -39,9 +38,7 @@ Start = Callable[[ModelConfig, Path, Path | None], Matcher]
 
 def encoder_kind(preset: str) -> str:
     """`wordpiece` or `words`: which ids a preset's matcher reads."""
-    if preset not in PRESETS:
-        raise UserError(f"model preset {preset!r} is unknown; choose one of {', '.join(PRESETS)}")
-    return "words" if issubclass(PRESETS[preset], TextCnnMatcher) else "wordpiece"
+    return "words" if issubclass(matcher_class(preset), TextCnnMatcher) else "wordpiece"
 
 
 def training_pairs(
@@ -154,6 +151,7 @@ def train_matcher(
 
 def start_matcher(model: ModelConfig, text: Path, teacher: Path | None = None) -> Matcher:
     """A matcher of the run's vocabulary with the weights that its config starts from."""
+    check_start(model)
     kind = encoder_kind(model.preset)
     vocabulary = (text / kind / "vocabulary.txt").read_text("utf-8").split("\n")
     size = len(vocabulary)
@@ -163,10 +161,7 @@ def start_matcher(model: ModelConfig, text: Path, teacher: Path | None = None) -
         arguments.setdefault("embedding_dim", vectors.shape[1])
     matcher = build_matcher(model.preset, vocabulary_size=size, **arguments)
     ids = load_ids(text / "train", kind)
-    if matcher.traits is not None:
-        matcher.traits.set_tables(stem_ids(vocabulary), rarity(ids, size))
-    if matcher.spelling is not None:
-        matcher.spelling.set_tables(*spellings(vocabulary, matcher.spelling.dimension))
+    matcher.set_vocabulary(vocabulary, ids)
     if model.start == "scratch":
         return matcher
     if model.start == "vectors" and isinstance(matcher, TextCnnMatcher | BertMatcher):
@@ -180,14 +175,8 @@ def start_matcher(model: ModelConfig, text: Path, teacher: Path | None = None) -
         source = load_matcher(text.parent / "pretraining")
         assert isinstance(source, BertMatcher)
         start_from_encoder(matcher, source)
-    elif isinstance(matcher, BertMatcher) and model.start != "teacher":
+    elif isinstance(matcher, BertMatcher):
         start_from_pretrained(matcher, resolve_pretrained(model.start), model.take_layers)
-    else:
-        raise UserError(
-            f"preset {model.preset} cannot start from {model.start!r}: a BERT starts from scratch, "
-            "vectors, pretraining or a directory, an ALBERT from scratch or teacher, a TextCNN "
-            "from scratch or vectors"
-        )
     return matcher
 
 

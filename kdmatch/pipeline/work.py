@@ -6,6 +6,7 @@ from pathlib import Path
 from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.data_stage import source_hashes
+from kdmatch.pipeline.model_checks import check_models
 from kdmatch.pipeline.run_directory import RunDirectory
 
 LABELS_ONLY = {"alpha": 0.0, "beta": 1.0, "gamma": 0.0, "scaling": "none"}
@@ -34,6 +35,7 @@ class Run:
 
 def open_run(config: Config, root: Path, console: Console, until: str = "") -> Run:
     """The run of a config in a directory, made if missing; nothing is done yet."""
+    check_models(config)
     sources = source_hashes(config.data)  # a missing file is said before anything is written
     root.mkdir(parents=True, exist_ok=True)
     return Run(config, root, console, RunDirectory(root, console, until), sources)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from kdmatch.errors import UserError
 from kdmatch.evaluation.report import write_report
 from kdmatch.evaluation.search_report import write_search_report
@@ -12,7 +14,7 @@ from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.config_loader import dump_config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.run import prepare_students
-from kdmatch.pipeline.run_directory import read_json, write_json
+from kdmatch.pipeline.run_directory import alone, read_json, write_json
 from kdmatch.pipeline.work import Run
 from kdmatch.search.chief import serve, worker_command
 from kdmatch.search.oracles import FAILURES_IN_A_ROW, SafeOracle, make_oracle
@@ -60,7 +62,14 @@ def search(
     work.jobs = workers
     found = {}
     for name in names:
-        found[name] = _search_student(work, config, name, spaces[name], workers, listen, verify)
+        folder = root / "search" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        taken = (
+            f"{folder}: another process searches here already; to add workers to it, begin it "
+            "with --listen HOST:PORT and call this with --join HOST:PORT"
+        )
+        with alone(FileLock(folder / ".lock"), taken):
+            found[name] = _search_student(work, config, name, spaces[name], workers, listen, verify)
         console.stage("report", str(write_search_report(root, root / "search" / "report.html")))
     if (root / "metrics.json").exists():
         write_report([root], root / "report.html")

@@ -11,7 +11,7 @@ import keras_tuner
 import numpy as np
 
 from kdmatch.errors import UserError
-from kdmatch.models.registry import PRESETS
+from kdmatch.models.registry import matcher_class
 from kdmatch.pipeline.config import Config, DistillationConfig, StudentConfig, TrainingConfig
 from kdmatch.pipeline.config_loader import merge, parse_config
 from kdmatch.pipeline.search_config import SearchRange
@@ -102,7 +102,7 @@ def declared_ranges(model: StudentConfig) -> dict[str, Searchable]:
         if isinstance(mark, Searchable)
     }
     encoder_kind(model.preset)  # says which presets there are
-    searched = PRESETS[model.preset].searched
+    searched = matcher_class(model.preset).searched
     return ranges | {f"arguments.{name}": found for name, found in searched.items()}
 
 
@@ -110,7 +110,7 @@ def current_values(config: Config, student: str) -> dict[str, Any]:
     """Path to value of all that a search could vary of a student."""
     model = config.student(student)
     encoder_kind(model.preset)
-    matcher = PRESETS[model.preset]
+    matcher = matcher_class(model.preset)
     arguments = {
         name: parameter.default
         for name, parameter in inspect.signature(matcher.__init__).parameters.items()

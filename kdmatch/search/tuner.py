@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import keras_tuner
 from keras_tuner.engine.trial import Trial
 from keras_tuner.errors import FailedTrialError
@@ -22,6 +23,10 @@ _BETWEEN_REQUESTS = 0.5
 
 # KerasTuner prints the traceback of every failed trial; trial.json keeps it.
 config.DEBUG = False
+
+
+class ChiefGoneError(Exception):
+    """The chief that gives out the trials does not answer any more."""
 
 
 class StudentTuner(keras_tuner.Tuner):
@@ -77,6 +82,8 @@ class StudentTuner(keras_tuner.Tuner):
                 found = self._trainer.train(
                     values, folder, self._rung(values, total), beat, lambda _, said: advance(0, "")
                 )
+        except (ChiefGoneError, grpc.RpcError):
+            raise  # the worker ends; the trial goes to another
         except Exception as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
             (folder / "failed.txt").write_text(reason, encoding="utf-8")

@@ -17,7 +17,7 @@ from kdmatch.search.oracles import make_oracle
 from kdmatch.search.space import hyperparameters, space_of
 from kdmatch.search.study import Study
 from kdmatch.search.trial import TrialTrainer
-from kdmatch.search.tuner import StudentTuner
+from kdmatch.search.tuner import ChiefGoneError, StudentTuner
 
 _PATIENCE = 60.0
 
@@ -69,10 +69,6 @@ def join(config: Config, root: Path, address: str, console: Console) -> None:
             return
         if not own or not _answers(host, port, 10.0):
             return
-
-
-class ChiefGoneError(Exception):
-    """The chief does not answer any more."""
 
 
 def _work(

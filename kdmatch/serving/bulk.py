@@ -1,5 +1,6 @@
 """Scoring a file of rows with an exported model, a batch at a time."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +10,13 @@ from kdmatch.data.readers import read_batches
 from kdmatch.serving.engines import load_engine
 
 
-def score_file(model: Path, data: Path, out: Path, batch_rows: int = 512) -> int:
+def score_file(
+    model: Path,
+    data: Path,
+    out: Path,
+    batch_rows: int = 512,
+    columns: Mapping[str, str] | None = None,
+) -> int:
     """Write the rows of `data` with a column `score` to the Parquet file `out`.
 
     Args:
@@ -18,6 +25,7 @@ def score_file(model: Path, data: Path, out: Path, batch_rows: int = 512) -> int
         data: any file that `kdmatch.read` reads.
         out: Parquet file; it appears complete or not at all.
         batch_rows: int. Rows scored at a time.
+        columns: mapping of the table's column name to the file's.
 
     Returns:
         number of rows.
@@ -26,11 +34,12 @@ def score_file(model: Path, data: Path, out: Path, batch_rows: int = 512) -> int
         UserError: if there is no model or a row is bad.
     """
     score = load_engine(model)
+    out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")
     writer: pq.ParquetWriter | None = None
     count = 0
     try:
-        for rows in read_batches(data):
+        for rows in read_batches(data, columns):
             scores: list[float] = []
             for start in range(0, rows.num_rows, batch_rows):
                 part = rows.slice(start, batch_rows)

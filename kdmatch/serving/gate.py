@@ -63,7 +63,8 @@ def gate(baseline: Path, candidate: Path, rows: pa.Table, limits: GateLimits) ->
         labels) and latency.
 
     Raises:
-        UserError: if there is no export, or no rows.
+        UserError: if there is no export, or no rows, or neither scores nor
+            AUC can be compared.
     """
     folders = [version_folder(path) for path in (baseline, candidate)]
     if rows.num_rows == 0:
@@ -79,21 +80,35 @@ def gate(baseline: Path, candidate: Path, rows: pa.Table, limits: GateLimits) ->
         worst = int(np.nanargmax(difference)) if np.isfinite(difference).any() else 0
         note = f"row {worst + 1} differs most: {old[worst]:.6f} → {new[worst]:.6f}"
         checks.append(Check("score difference", float(difference.max()), limits.tolerance, note))
-    checks += _auc_check(rows, old, new, limits)
+    labels = known_labels(rows)
+    positive = labels >= limits.positive_threshold
+    if positive.any() and not positive.all():
+        checks.append(_auc_check(rows, old, new, limits))
+    elif limits.tolerance is None:
+        found = f"lie between {labels.min():g} and {labels.max():g}" if len(labels) else "are none"
+        raise UserError(
+            "without a tolerance of the scores the gate compares AUC, which needs rows of both "
+            f"classes; the file's labels {found}, positive from {limits.positive_threshold:g} on: "
+            "give other rows or another threshold"
+        )
     checks.append(_latency_check(scorers, rows, limits))
     return checks
 
 
-def _auc_check(rows: pa.Table, old: np.ndarray, new: np.ndarray, limits: GateLimits) -> list[Check]:
+def known_labels(rows: pa.Table) -> np.ndarray:
+    """Labels of the rows that have one, float `(n,)`."""
     if "label" not in rows.column_names:
-        return []
+        return np.zeros(0)
+    label = rows.column("label").to_numpy().astype(float)
+    return label[~np.isnan(label)]
+
+
+def _auc_check(rows: pa.Table, old: np.ndarray, new: np.ndarray, limits: GateLimits) -> Check:
     label = rows.column("label").to_numpy().astype(float)
     known = ~np.isnan(label)
     positive = label[known] >= limits.positive_threshold
-    if not positive.any() or positive.all():
-        return []
     before, after = auc(positive, old[known]), auc(positive, new[known])
-    return [Check("AUC drop", before - after, limits.auc_drop, f"{before:.5f} → {after:.5f}")]
+    return Check("AUC drop", before - after, limits.auc_drop, f"{before:.5f} → {after:.5f}")
 
 
 def _latency_check(scorers: list[SavedModelScorer], rows: pa.Table, limits: GateLimits) -> Check:

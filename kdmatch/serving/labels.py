@@ -120,13 +120,15 @@ def _move(
     original = type(config).FromString(config.SerializeToString())
     listed = set(entry.model_version_policy.specific.versions)
     together = listed | set(before.values()) | set(after.values())
+    kept = set(after.values())
     if target is None:
-        _list_versions(entry, together)
-        moved = set(after.values()) <= listed
+        moved = kept <= listed
         if moved:
             _set_labels(entry, after)
+        listing = kept if moved else together
+        _list_versions(entry, listing)
         write_config(path, config)
-        return Change(moved, before, after if moved else before, tuple(sorted(together)))
+        return Change(moved, before, after if moved else before, tuple(sorted(listing)))
     try:
         _list_versions(entry, together)
         write_config(path, config)
@@ -141,7 +143,6 @@ def _move(
         except UserError as again:
             raise UserError(f"{error}; and the server could not be put back: {again}") from error
         raise
-    kept = set(after.values())
     _list_versions(entry, kept)
     write_config(path, config)
     _reload(target, config)

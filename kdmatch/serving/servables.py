@@ -74,7 +74,7 @@ class Servables:
         self.failures: dict[tuple[str, int], Failure] = {}
         self._served: dict[str, Served] = {}
         self._policies: dict[str, Policy] | None = None
-        self._scanning = threading.Lock()
+        self._scanning = threading.RLock()
 
     @property
     def names(self) -> list[str]:
@@ -116,21 +116,20 @@ class Servables:
                 FAILED_PRECONDITION for a label of a version that is not loaded.
         """
         wanted = policies(config, self.base)
-        before = self._served
-        with self._scanning:
+        with self._scanning:  # two callers, one after the other: each sees what the other left
+            before = self._served
             self._policies = wanted
             self._served = {name: one for name, one in before.items() if name in wanted}
-        self.scan()
-        for name, policy in wanted.items():
-            known = before.get(name) or self._served.get(name)
-            for version in policy.labels.values():
-                if known is None or version not in known.versions:
-                    raise RequestError(
-                        grpc.StatusCode.FAILED_PRECONDITION,
-                        f"Request to assign label to version {version} of model {name}, "
-                        "which is not currently available for inference",
-                    )
-        with self._scanning:
+            self.scan()
+            for name, policy in wanted.items():
+                known = before.get(name) or self._served.get(name)
+                for version in policy.labels.values():
+                    if known is None or version not in known.versions:
+                        raise RequestError(
+                            grpc.StatusCode.FAILED_PRECONDITION,
+                            f"Request to assign label to version {version} of model {name}, "
+                            "which is not currently available for inference",
+                        )
             self._served = {
                 name: Served(one.versions, wanted[name].labels)
                 for name, one in self._served.items()

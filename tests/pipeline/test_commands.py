@@ -1,6 +1,7 @@
 """Commands on a finished run, as a user calls them."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -54,6 +55,31 @@ def test_score_streams_a_csv(finished_run: Path, tmp_path: Path) -> None:
     assert pq.read_table(again).column("score").to_pylist() == pytest.approx(
         whole.column("score").to_pylist(), abs=1e-6
     )
+
+
+def test_score_reads_a_file_with_other_names(finished_run: Path, tmp_path: Path) -> None:
+    rows, out = tmp_path / "rows.csv", tmp_path / "new" / "scored.parquet"
+    rows.write_text("search_term,document\nred shoe,shoe\n")
+    arguments = ["score", str(finished_run / "export" / "textcnn"), "--data", str(rows)]
+    arguments += ["--out", str(out)]
+    refused = CliRunner().invoke(app, arguments)
+    assert "--column query=YOURS" in str(refused.exception)
+    for wrong in ("query", "query=", "=x"):
+        failed = CliRunner().invoke(app, [*arguments, "--column", wrong])
+        assert "write it as ours=theirs" in str(failed.exception)
+    done = CliRunner().invoke(app, [*arguments, "--column", "query=search_term"])
+    assert done.exit_code == 0, done.output
+    assert pq.read_table(out).num_rows == 1
+
+
+def test_evaluate_of_a_run_that_is_not_over_says_what_is_missing(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(finished_run, tmp_path / "run")
+    (copy / "students" / "textcnn" / "seed-1" / "done.json").unlink()
+    rows = str(finished_run / "data" / "test.parquet")
+    failed = CliRunner().invoke(app, ["evaluate", str(copy), "--data", rows])
+    assert "students/textcnn/seed-1 is not done yet" in str(failed.exception)
 
 
 def test_score_leaves_nothing_behind_when_a_row_is_bad(finished_run: Path, tmp_path: Path) -> None:

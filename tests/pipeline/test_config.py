@@ -46,6 +46,12 @@ def test_overrides_and_round_trip(tmp_path: Path) -> None:
         ("students.bert={preset: bert_2l_64}", r"students.bert"),
         ("teacher.training=5", r"teacher.training"),
         ("nonsense", "write it as a.b=value"),
+        ("teacher.training={steps: 1", "the value is not valid YAML"),
+        ("further_teachers={cnn: {preset: textcnn_64}}", "further_teachers.cnn"),
+        (
+            "further_teachers={teacher_b: {preset: bert_2l_64, start: pretraining}}",
+            "further_teachers.teacher_b.start is pretraining; add a `pretraining` section",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path: Path, override: str, message: str) -> None:
@@ -57,6 +63,8 @@ def test_a_mistake_is_one_line(tmp_path: Path, override: str, message: str) -> N
 def test_a_missing_key_and_a_broken_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="teacher: Field required"):
         load_config(write(tmp_path, {k: v for k, v in RAW.items() if k != "teacher"}))
+    with pytest.raises(UserError, match="cannot be read as a config"):
+        load_config(tmp_path)
     (tmp_path / "broken.yaml").write_text("a: [1", encoding="utf-8")
     with pytest.raises(UserError, match="not valid YAML"):
         load_config(tmp_path / "broken.yaml")

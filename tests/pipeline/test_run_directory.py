@@ -53,6 +53,14 @@ def test_results_are_taken_away_while_what_they_come_from_is_done_again(tmp_path
     assert not (tmp_path / "metrics.json").exists()
 
 
+def test_an_ablation_or_search_leaves_a_runs_results(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path, Console(quiet=True))
+    (tmp_path / "metrics.json").write_text("{}")
+    for name in ("ablation/albert/recipe/seed-0", "search/albert/verify/trial_0"):
+        directory.stage(name, {}, [], lambda folder: None)
+    assert (tmp_path / "metrics.json").exists()
+
+
 HOLDER = """
 import sys, time
 from pathlib import Path

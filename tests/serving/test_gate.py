@@ -66,6 +66,14 @@ def test_a_ratio_over_the_limit_fails_and_unlabelled_rows_have_no_auc(versions):
         gate(versions / "1", versions / "2", ROWS.slice(0, 0), limits)
 
 
+def test_a_gate_with_nothing_to_compare_does_not_open(versions):
+    free = GateLimits(tolerance=None, **{**LIMITS, "positive_threshold": -1.0})
+    with pytest.raises(UserError, match=r"labels lie between 0 and \d, positive from -1 on"):
+        gate(versions / "1", versions / "3", ROWS, free)
+    with pytest.raises(UserError, match="labels are none"):
+        gate(versions / "1", versions / "3", ROWS.drop_columns("label"), free)
+
+
 def test_the_command_exits_with_1_and_says_why(versions, tmp_path):
     rows, numbers = tmp_path / "rows.parquet", tmp_path / "gate.json"
     pq.write_table(ROWS, rows)

@@ -104,6 +104,14 @@ def test_without_a_server_a_version_is_listed_before_its_label_moves(config):
     assert labels_in(config) == {"stable": 1, "previous": 2}
 
 
+def test_without_a_server_too_what_has_no_label_is_dropped(config):
+    for version in (2, 3):
+        promote(config, "tiny", version)
+        change = promote(config, "tiny", version)
+        assert change.moved
+        assert change.versions == (version - 1, version)  # stable, and previous for a rollback
+
+
 def test_the_server_refuses_a_label_of_a_version_that_is_not_loaded(server, config):
     from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
 

@@ -19,6 +19,7 @@ from kdmatch.serving.bench.load import (
 from kdmatch.serving.client import AsyncClient, Client
 from kdmatch.serving.labels import promote, rollback
 from kdmatch.serving.server import LocalServer
+from kdmatch.serving.wire import PredictSpec
 
 PAGES = [("abc", ["d" * length for length in range(10)]), ("q", ["", "x"])]
 
@@ -89,7 +90,9 @@ def test_failures_count_as_endless_latency_and_leave_json_null():
 def test_a_server_is_loaded_and_its_scores_are_checked(save_model, tmp_path):
     save_model(tmp_path / "tiny" / "1")
     with LocalServer(tmp_path, port=0, poll_seconds=0) as server:
-        result = load_at(f"127.0.0.1:{server.port}", "tiny", PAGES, rate=40, seconds=0.5)
+        result = load_at(
+            f"127.0.0.1:{server.port}", PredictSpec("tiny"), PAGES, rate=40, seconds=0.5
+        )
         assert (len(result.milliseconds), result.wrong, result.requests) == (20, 0, 20)
         assert not result.failures
         assert result.row()["rate"] == 40

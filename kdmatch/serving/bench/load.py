@@ -18,6 +18,7 @@ import numpy as np
 from kdmatch.errors import UserError
 from kdmatch.serving.bench.pages import Page
 from kdmatch.serving.client import AsyncClient, Client, ServingError
+from kdmatch.serving.wire import PredictSpec
 
 MAX_SCORE_DIFFERENCE = 1e-4
 
@@ -128,7 +129,7 @@ async def run_load(
 
 def load_at(
     target: str,
-    model: str,
+    spec: PredictSpec,
     pages: Sequence[Page],
     rate: float,
     seconds: float,
@@ -136,15 +137,16 @@ def load_at(
     seed: int = 0,
     timeout: float = 5.0,
 ) -> LoadResult:
-    """Load a server at one rate; see `run_load`."""
+    """Load a server's model, of a version or label, at one rate; see `run_load`."""
+    asked = (target, spec.model, spec.version, spec.version_label)
 
     async def go(expected: Sequence[np.ndarray]) -> LoadResult:
-        async with AsyncClient(target, model, timeout=timeout, max_retries=0) as client:
+        async with AsyncClient(*asked, timeout=timeout, max_retries=0) as client:
             await client.score(*pages[0])  # opens the channel
             moments = arrivals(rate, seconds, kind, seed)
             return await run_load(client, pages, expected, moments, rate)
 
-    with Client(target, model, timeout=60.0) as quiet:
+    with Client(*asked, timeout=60.0) as quiet:
         expected = expected_scores(quiet, pages)
     return asyncio.run(go(expected))
 

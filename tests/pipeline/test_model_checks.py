@@ -1,0 +1,74 @@
+"""Models that cannot be trained, and stages that a run does not have, are said at once."""
+
+from pathlib import Path
+
+import pytest
+
+from kdmatch.errors import UserError
+from kdmatch.pipeline.config_loader import load_config
+from kdmatch.pipeline.console import Console
+from kdmatch.pipeline.run import run
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("teacher.preset=bert_5l", "teacher: model preset 'bert_5l' is unknown; choose one of"),
+        ("students.albert.preset=albret", "students.albert: model preset 'albret' is unknown"),
+        ("students.textcnn.start=teacher", "students.textcnn: preset textcnn_64 cannot start"),
+        ("students.albert.start=vectors", "students.albert: preset albert_1l_64 cannot start"),
+        ("teacher.start=teacher", "teacher: preset bert_2l_64 cannot start from the teacher"),
+        ("teacher.start=nowhere/bert", "teacher: start 'nowhere/bert': .*config.json is missing"),
+        ("teacher.start=package:no_such_one/x", "teacher: .*'no_such_one' is not installed"),
+        (
+            "further_teachers.teacher_b={preset: albert_1l_64, start: teacher}",
+            "further_teachers.teacher_b: only a student can start from the teacher",
+        ),
+        (
+            "further_teachers.teacher_b={preset: bert_4l_256, start: vectors}",
+            "one hidden_dim: teacher has 64, further_teachers.teacher_b has 256",
+        ),
+    ],
+)
+def test_a_model_that_cannot_be_trained_is_said_before_anything_is(
+    tiny: Path, tmp_path: Path, override: str, message: str
+) -> None:
+    config = load_config(
+        tiny, [override, *(["teacher.start=vectors"] if "256" in override else [])]
+    )
+    with pytest.raises(UserError, match=message):
+        run(config, tmp_path / "run", Console(quiet=True))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("until", "message"),
+    [
+        ("techer", "choose one of data, text, transfer, gbdt, teacher, scores.*teacher_cnn"),
+        ("original", "no such stage"),
+        ("pretraining", "no such stage"),
+        ("students/albrt", "choose one of students/albert, students/albert_control"),
+        ("students/albert/seed-7", "this config has seed-0, seed-1"),
+        ("gbdt/model", "choose one of gbdt"),
+    ],
+)
+def test_a_stage_that_the_run_does_not_have_is_refused(
+    tiny: Path, tmp_path: Path, until: str, message: str
+) -> None:
+    with pytest.raises(UserError, match=f"--until {until}: .*{message}"):
+        run(load_config(tiny), tmp_path / "run", Console(quiet=True), until)
+    assert not (tmp_path / "run").exists()
+
+
+def test_two_files_of_one_name_are_both_known(tiny: Path) -> None:
+    from kdmatch.pipeline.data_stage import source_hashes
+
+    config = load_config(tiny)
+    other = tiny.parent / "other"
+    other.mkdir()
+    copy = other / Path(config.data.valid or "").name
+    copy.write_bytes(Path(config.data.test or "").read_bytes())
+    data = config.data.model_copy(update={"test": str(copy)})
+    found = source_hashes(data)
+    assert len(found) == 4
+    assert found[data.valid or ""] != found[str(copy)]
