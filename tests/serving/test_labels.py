@@ -1,6 +1,7 @@
 """Promotion and rollback, on the file and against the local server."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -129,6 +130,25 @@ def test_the_server_refuses_a_label_of_a_version_that_is_not_loaded(server, conf
         assert score(server, version=2) == 20
         service.HandleReloadConfigRequest(request, timeout=20)
     assert score(server, version_label="stable") == 20
+
+
+def test_two_that_configure_at_once_load_a_version_once(server, config, monkeypatch):
+    wanted = read_config(config)
+    entry = find_model(wanted, "tiny", config)
+    entry.model_version_policy.specific.versions.append(2)
+    loads, load = [], server.servables._load
+
+    def slow(name, version, path):
+        loads.append(version)
+        time.sleep(0.3)
+        return load(name, version, path)
+
+    monkeypatch.setattr(server.servables, "_load", slow)
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(server.servables.configure, wanted.model_config_list) for _ in range(2)]
+    assert [one.result() for one in both] == [None, None]
+    assert loads == [2]
+    assert server.servables.versions("tiny") == [2, 1]
 
 
 def test_the_server_reads_a_changed_file(versions, config):
