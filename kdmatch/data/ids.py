@@ -47,7 +47,7 @@ class PairIds:
         inputs = {}
         for name, flat in self.values.items():
             lengths, starts = self.lengths[name][rows], self._starts[name][rows]
-            width = _round_up(int(lengths.max(initial=1)))
+            width = padded_width(int(lengths.max(initial=1)))
             columns = np.arange(width)
             inside = columns[None, :] < lengths[:, None]
             positions = np.where(inside, starts[:, None] + columns[None, :], 0)
@@ -100,5 +100,10 @@ class PairIds:
         )
 
 
-def _round_up(width: int) -> int:
+def padded_width(width: int) -> int:
+    """The width that `PairIds.pad` gives a batch whose longest row has `width` tokens.
+
+    >>> padded_width(5), padded_width(33), padded_width(600)
+    (8, 40, 600)
+    """
     return next((size for size in _SIZES if size >= width), width)

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import ArrayLike, NDArray
 
 from kdmatch.errors import UserError
 
@@ -29,6 +31,18 @@ def table_schema(features: list[str], scores: list[str]) -> pa.Schema:
         ("weight", pa.float32()),
     ]
     return pa.schema(fields + [(name, pa.float32()) for name in [*features, *scores]])
+
+
+def is_positive(label: ArrayLike, threshold: float) -> NDArray[np.bool_]:
+    """Whether each label is `threshold` or more, False where there is none.
+
+    Compared as float32, which labels are kept in: as float64 a label 2.33 would lie
+    below the threshold 2.33.
+
+    >>> is_positive(np.array([2.33, 2.0, np.nan], "float32").astype(float), 2.33).tolist()
+    [True, False, False]
+    """
+    return np.asarray(label, np.float32) >= np.float32(threshold)
 
 
 def text_id(text: str) -> str:
@@ -92,14 +106,14 @@ def conform(
     query = checked.text("query")
     document = checked.text("document")
     label = checked.number("label") if "label" in names else [None] * batch.num_rows
-    weight = checked.number("weight") if "weight" in names else [None] * batch.num_rows
+    weight = checked.weight()
     columns: dict[str, list[Any]] = {
         "query_id": checked.ids("query_id", query),
         "query": query,
         "doc_id": checked.ids("doc_id", document),
         "document": document,
         "label": label,
-        "weight": [1.0 if w is None else w for w in weight],
+        "weight": weight,
     }
     extra = [name for name in names if name.startswith(("f_", "score_"))]
     columns |= {name: checked.number(name, missing_ok=True) for name in extra}
@@ -112,15 +126,16 @@ def _conform_triples(
     checked = _Checked(batch, file, rows, bad)
     query = checked.text("query")
     ids = checked.ids("query_id", query)
+    weight = checked.weight()
     both = [(checked.text(side), label) for side, label in (("positive", 1.0), ("negative", 0.0))]
     for document, label in both:
         columns: dict[str, list[Any]] = {
             "query_id": ids,
             "query": query,
-            "doc_id": checked.ids("doc_id", document),
+            "doc_id": [text_id(text) for text in document],  # a `doc_id` would be of which?
             "document": document,
             "label": [label] * batch.num_rows,
-            "weight": [1.0] * batch.num_rows,
+            "weight": weight,
         }
         yield checked.kept(columns, [])
 
@@ -179,6 +194,16 @@ class _Checked:
                 reason = "not a finite number; leave it empty where there is none"
                 self._report(row, column, reason, value)
             values.append(number)
+        return values
+
+    def weight(self) -> list[float]:
+        """1 where there is none."""
+        if "weight" not in self.batch.schema.names:
+            return [1.0] * self.batch.num_rows
+        values = [1.0 if value is None else value for value in self.number("weight")]
+        for row, value in enumerate(values):
+            if value < 0:
+                self._report(row, "weight", "a weight is 0 or more", value)
         return values
 
     def ids(self, column: str, texts: list[str]) -> list[str]:

@@ -12,15 +12,26 @@ def query_position(query_id: str, seed: int) -> float:
     return int.from_bytes(digest, "big") / 2**64
 
 
+def query_key(query: str) -> str:
+    """A query without case and extra blanks: two with one key are one query to a searcher.
+
+    >>> query_key(" LED  bulb")
+    'led bulb'
+    """
+    return " ".join(query.casefold().split())
+
+
 def sample_queries(query_ids: Sequence[str], fraction: float, seed: int = 0) -> np.ndarray:
     """Mask of the rows whose query falls into the sample; queries stay whole.
+
+    Independent of `assign_split` with the same seed: a sample of one split is a sample.
 
     >>> ids = ["a", "a", "b", "c", "d"]
     >>> kept = sample_queries(ids, 0.5)
     >>> bool(kept[0] == kept[1])
     True
     """
-    inside = {query: query_position(query, seed) < fraction for query in set(query_ids)}
+    inside = {query: query_position(f"sample:{query}", seed) < fraction for query in set(query_ids)}
     return np.array([inside[query] for query in query_ids], dtype=bool)
 
 
@@ -30,7 +41,8 @@ def assign_split(
     """`train`, `valid` or `test` for each row, by query.
 
     Args:
-        query_ids: iterable of str.
+        query_ids: iterable of str; for texts, `query_key` of each, so that a query stays whole
+            however it is written.
         fractions: shares of queries for valid and for test.
         seed: int.
     """

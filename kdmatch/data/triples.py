@@ -26,12 +26,18 @@ def build_triples(
     bounds = np.flatnonzero(np.diff(query[order])) + 1
     positives, negatives = [], []
     for rows in np.split(order, bounds):
-        above = label[rows][:, None] > label[rows][None, :]
-        first, second = np.nonzero(above)
-        if len(first) > per_query:
-            kept = np.sort(generator.choice(len(first), per_query, replace=False))
-            first, second = first[kept], second[kept]
+        rows = rows[~np.isnan(label[rows])]
+        rows = rows[np.argsort(label[rows], kind="stable")]
+        below = np.searchsorted(label[rows], label[rows])  # rows of the query with a lower label
+        ends = np.cumsum(below)
+        total = int(below.sum())
+        # Triple number t is of the row whose share of the numbers holds t.
+        if total > per_query:
+            kept = np.sort(generator.choice(total, per_query, replace=False, shuffle=False))
+        else:
+            kept = np.arange(total)
+        first = np.searchsorted(ends, kept, side="right")
         positives.append(rows[first])
-        negatives.append(rows[second])
+        negatives.append(rows[kept - (ends - below)[first]])
     empty = [np.zeros(0, dtype=np.int64)]
     return np.concatenate(positives or empty), np.concatenate(negatives or empty)

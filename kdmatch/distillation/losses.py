@@ -35,7 +35,13 @@ def masked_mse(logit: Any, target: Any, weight: Any) -> Any:
     known = ops.logical_not(ops.isnan(target))
     weight = ops.where(known, weight, 0.0)
     squared = ops.square(logit - ops.where(known, target, 0.0))
-    return ops.sum(weight * squared) / ops.maximum(ops.sum(weight), 1e-6)
+    return weighted_mean(squared, weight)
+
+
+def weighted_mean(values: Any, weight: Any) -> Any:
+    """`Σ w v / Σ w` over all entries of two tensors of one shape, 0 where all weights are 0."""
+    total = ops.sum(weight)
+    return ops.sum(weight * values) / ops.where(total > 0, total, ops.ones_like(total))
 
 
 def grouped_hinge(score: Any, label: Any, group: Any, weight: Any, margin: float = 0.7) -> Any:
@@ -66,7 +72,7 @@ def grouped_hinge(score: Any, label: Any, group: Any, weight: Any, margin: float
     pairs = ops.cast(ops.logical_and(above, same), score.dtype)
     pairs = pairs * weight[:, None] * weight[None, :]
     cost = ops.relu(margin - (score[:, None] - score[None, :]))
-    return ops.sum(pairs * cost) / ops.maximum(ops.sum(pairs), 1e-6)
+    return weighted_mean(cost, pairs)
 
 
 def exponential_scaling(loss: Any, bound: float = 3.0) -> Any:

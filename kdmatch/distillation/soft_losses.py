@@ -11,7 +11,7 @@ from typing import Any
 
 from keras import ops
 
-from kdmatch.distillation.losses import masked_mse
+from kdmatch.distillation.losses import masked_mse, weighted_mean
 
 
 def margin_mse(logit: Any, target: Any, group: Any, weight: Any, temperature: float = 1.0) -> Any:
@@ -39,8 +39,7 @@ def margin_mse(logit: Any, target: Any, group: Any, weight: Any, temperature: fl
     1.0
     """
     target, pairs = _pairs(target, group, weight)
-    cost = ops.square(_differences(logit) - _differences(target))
-    return ops.sum(pairs * cost) / ops.maximum(ops.sum(pairs), 1e-6)
+    return weighted_mean(ops.square(_differences(logit) - _differences(target)), pairs)
 
 
 def soft_ranknet(logit: Any, target: Any, group: Any, weight: Any, temperature: float = 1.0) -> Any:
@@ -74,7 +73,7 @@ def soft_ranknet(logit: Any, target: Any, group: Any, weight: Any, temperature: 
     # log σ(x) = −softplus(−x), which does not overflow.
     cost = above * (ops.softplus(-found) - ops.softplus(-wanted))
     cost = cost + (1.0 - above) * (ops.softplus(found) - ops.softplus(wanted))
-    return temperature**2 * ops.sum(pairs * cost) / ops.maximum(ops.sum(pairs), 1e-6)
+    return temperature**2 * weighted_mean(cost, pairs)
 
 
 def listwise_kl(logit: Any, target: Any, group: Any, weight: Any, temperature: float = 1.0) -> Any:
@@ -105,8 +104,11 @@ def listwise_kl(logit: Any, target: Any, group: Any, weight: Any, temperature: f
     log_wanted = _log_softmax(target / temperature, same)
     log_found = _log_softmax(logit / temperature, same)
     share = ops.sum(same * weight[None, :], axis=1) / rows
-    cost = in_list * share * ops.exp(log_wanted) * (log_wanted - log_found)
-    return temperature**2 * ops.sum(cost) / ops.maximum(ops.sum(in_list * share / rows), 1e-6)
+    # A list weighs the mean weight of its rows; each row of it brings its part of that.
+    part = in_list * share / rows
+    return temperature**2 * weighted_mean(
+        rows * ops.exp(log_wanted) * (log_wanted - log_found), part
+    )
 
 
 def soft_loss(kind: str) -> Callable[[Any, Any, Any, Any, float], Any]:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from kdmatch.data.batches import ScoredPairs, TrainingBatches
-from kdmatch.data.ids import PairIds
+from kdmatch.data.ids import PairIds, padded_width
 from kdmatch.distillation.callbacks import Checkpoint, History, Progress, Validation
 from kdmatch.distillation.distiller import Distiller
 from kdmatch.models.matcher import with_logits
@@ -151,25 +151,34 @@ def predict_logits(
     batch_tokens: int = 16_384,
     advance: Callable[[int, str], None] | None = None,
 ) -> np.ndarray:
-    """Logits of every row, in the rows' order, computed in batches alike in length.
+    """Logits of every row, in the rows' order, computed in batches of one padded length.
+
+    Off TensorFlow, where every shape is compiled for, a batch has a power of two of rows: the
+    last of a length is filled up.
 
     Args:
         scorer: keras.Model from `with_logits`.
         ids: PairIds.
-        batch_tokens: int. Padded tokens of a batch, about.
+        batch_tokens: int. Padded tokens of a batch at most, but for one of a single row.
         advance: callable of (rows done, message), for progress.
 
     Returns:
         float32 `(len(ids),)`.
     """
     logits = np.zeros(len(ids), np.float32)
-    order = np.argsort(ids.sizes, kind="stable")
-    start = 0
-    while start < len(order):
-        size = max(1, batch_tokens // max(8, int(ids.sizes[order[start]])))
-        rows = order[start : start + size]
-        logits[rows] = scorer.predict_on_batch(ids.pad(rows))["logit"]
-        start += size
-        if advance is not None:
-            advance(min(start, len(order)), "")
+    width = np.array([padded_width(size) for size in ids.sizes.tolist()], np.int64)
+    filled_up = keras.backend.backend() != "tensorflow"
+    done = 0
+    for one in np.unique(width):
+        alike = np.flatnonzero(width == one)
+        size = max(1, batch_tokens // int(one))
+        size = 1 << (size.bit_length() - 1)
+        for start in range(0, len(alike), size):
+            rows = alike[start : start + size]
+            count = 1 << (len(rows) - 1).bit_length() if filled_up else len(rows)
+            batch = ids.pad(np.resize(rows, count))
+            logits[rows] = scorer.predict_on_batch(batch)["logit"][: len(rows)]
+            done += len(rows)
+            if advance is not None:
+                advance(done, "")
     return logits

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from rich import box
 from rich.table import Table
 
@@ -43,9 +42,7 @@ def _rows(metrics: Mapping[str, Any]) -> list[list[str]]:
     differences = {(one["a"], one["b"]): one for one in metrics["comparisons"]}
     rows = []
     for name, model in metrics["models"].items():
-        seeds = model["seeds"]["auc"]
-        spread = f" ± {np.std(seeds):.3f}" if len(seeds) > 1 else ""
-        auc = f"{formatting.number(model['auc']['value'])}{spread}"
+        auc = formatting.seeds(model["seeds"]["auc"])
         cells = [name, f"{auc} {formatting.interval(model['auc'])}"]
         for other in ("recipe", "labels"):
             found = differences.get((name, other))

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from kdmatch.data.schema import is_positive
 from kdmatch.errors import UserError
 from kdmatch.evaluation.metrics import gains
 from kdmatch.evaluation.per_query import QueryValues, Ranking
@@ -118,7 +119,7 @@ def _kept_scores(scores: Mapping[str, ArrayLike], kept: np.ndarray) -> dict[str,
 def _positives(label: Floats, threshold: float) -> np.ndarray:
     if not len(label):
         raise UserError("no row to evaluate has a label")
-    positive = label >= threshold
+    positive = is_positive(label, threshold)
     if positive.all() or not positive.any():
         raise UserError(
             f"only {'positive' if positive.all() else 'negative'} rows at "

@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from kdmatch.data.schema import is_positive
 from kdmatch.evaluation.evaluate import PRIMARY
 from kdmatch.evaluation.ranks import Floats
 from kdmatch.evaluation.run_record import STUDENTS, TEACHERS, control_of
@@ -168,7 +169,7 @@ def score_histogram(
 ) -> str | None:
     """Distribution of a model's scores for positive and for negative rows."""
     kept = np.isfinite(score) & ~np.isnan(label)
-    score, positive = score[kept], label[kept] >= threshold
+    score, positive = score[kept], is_positive(label[kept], threshold)
     if not len(score):
         return None
     with mpl.rc_context(_STYLE):

@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from kdmatch.evaluation.per_query import Ranking
 from kdmatch.evaluation.ranks import Floats, MidRanks, auc_of_ranks, spearman_of_ranks
 
+_MOST_GRADES = 10
+
 
 def auc(label01: ArrayLike, score: ArrayLike, weight: ArrayLike | None = None) -> float:
     """Area under the ROC curve: how often a positive row beats a negative one.
@@ -188,8 +190,13 @@ def spearman(score: ArrayLike, teacher: ArrayLike, weight: ArrayLike | None = No
 
 
 def gains(label: Floats) -> Floats:
-    """`2^rel − 1`, where the lowest label of the data has the relevance 0."""
-    return np.exp2(label - label.min(initial=np.inf)) - 1
+    """`2^rel − 1`, where the lowest label of the data has the relevance 0.
+
+    Labels that span more than 10 are no grades: `2^rel` would count the highest alone, or
+    overflow. Their gain is `rel`.
+    """
+    relevance = label - label.min(initial=np.inf)
+    return relevance if relevance.max(initial=0.0) > _MOST_GRADES else np.exp2(relevance) - 1
 
 
 def _ranked(label: ArrayLike, score: ArrayLike, query: ArrayLike) -> tuple[Floats, Ranking]:

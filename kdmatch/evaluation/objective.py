@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from kdmatch.data.schema import is_positive
+from kdmatch.errors import UserError
 from kdmatch.evaluation.metrics import auc, gauc, mean_average_precision, mrr, ndcg, pair_accuracy
 from kdmatch.evaluation.ranks import Floats
 
@@ -22,13 +24,16 @@ def validation_metric(
     Returns:
         callable from scores `(rows,)` to the metric.
 
+    Raises:
+        UserError: if these rows leave the metric undefined.
+
     >>> label, query = np.array([1.0, np.nan, 0.0]), np.array([0, 0, 0])
     >>> validation_metric("auc", label, query, 1)(np.array([0.2, 0.9, 0.1]))
     1.0
     """
     known = ~np.isnan(label)
     label, query = label[known], query[known]
-    positive = (label >= threshold).astype(np.float32)
+    positive = is_positive(label, threshold).astype(np.float32)
     metrics: dict[str, Callable[[np.ndarray], float]] = {
         "auc": lambda scores: auc(positive, scores),
         "gauc": lambda scores: gauc(positive, scores, query),
@@ -38,4 +43,9 @@ def validation_metric(
         "pair_accuracy": lambda scores: pair_accuracy(label, scores, query),
     }
     metric = metrics[name]
+    if np.isnan(metric(np.arange(len(label), dtype=float))):
+        raise UserError(
+            f"{name} is undefined on the validation rows: no query there has documents of unlike "
+            "labels; choose the objective auc, or give valid such queries"
+        )
     return lambda scores: metric(scores[known])

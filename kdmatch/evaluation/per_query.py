@@ -137,13 +137,26 @@ class Ranking:
 
     def pair_accuracy(self, label: Floats) -> QueryValues:
         """Share of pairs with different labels in the right order, weighted by pairs."""
-        label = label[self.order]
+        level = self._levels(label)
         correct, pairs = np.zeros(self.queries), np.zeros(self.queries)
-        for distance in range(1, int(self.size.max(initial=0))):
-            upper = np.flatnonzero(self.query[distance:] == self.query[:-distance])
-            lower = upper + distance
-            upper, lower = (rows[label[upper] != label[lower]] for rows in (upper, lower))
-            right = np.where(self.tie[upper] == self.tie[lower], 0.5, label[upper] > label[lower])
-            correct += np.bincount(self.query[upper], right, minlength=self.queries)
-            pairs += np.bincount(self.query[upper], minlength=self.queries)
+        for one in range(1, int(level.max(initial=0)) + 1):
+            above, lower = level == one, level < one
+            in_query, in_tie, before = self._relevant(lower)
+            # A row stands right before the lower ones behind its tie group, half right in it.
+            credit = in_query[self.tie_query] - before - in_tie / 2
+            upper = above[self.order].astype(float)
+            correct += self.query_sum(upper * credit[self.tie])
+            pairs += self.query_sum(upper) * in_query
         return _values(correct, pairs, pairs)
+
+    def _levels(self, label: Floats) -> Ints:
+        """Rank of each row's label among the labels of its query, from 0, in the rows' order."""
+        query = np.empty_like(self.query)
+        query[self.order] = self.query
+        order = np.lexsort((label, query))
+        new_query = np.diff(query[order], prepend=-1) != 0
+        new_label = np.diff(label[order], prepend=-np.inf) != 0
+        step = np.cumsum(new_label | new_query)
+        level = np.empty(len(label), np.int64)
+        level[order] = step - step[new_query][np.cumsum(new_query) - 1]
+        return level

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -86,10 +85,8 @@ def markdown_table(metrics: Mapping[str, Any]) -> str:
     for name in in_order(metrics["models"]):
         model = metrics["models"][name]
         auc = model.get("auc") or {}
-        value = formatting.number(auc.get("value"))
-        seeds = (model.get("seeds") or {}).get("auc") or []
-        if len(seeds) > 1:
-            value += f" ± {np.std(seeds):.3f}"
+        seeds = (model.get("seeds") or {}).get("auc")
+        value = formatting.seeds(seeds) if seeds else formatting.number(auc.get("value"))
         cells = [name, f"{value} {formatting.interval(auc)}"]
         for other in (f"{name}_control", "teacher"):
             found = find_comparison(metrics, name, other)

@@ -57,7 +57,7 @@ def load_matcher(folder: Path) -> Matcher:
     """The matcher that `save_matcher` wrote.
 
     Raises:
-        UserError: if the folder holds none.
+        UserError: if the folder holds none, or what it holds does not load.
     """
     try:
         saved = json.loads((folder / "model.json").read_text("utf-8"))
@@ -66,6 +66,17 @@ def load_matcher(folder: Path) -> Matcher:
             f"{folder}: no model here (model.json is missing); give a folder that "
             "`kdmatch run` wrote, for example runs/x/students/albert/seed-0"
         ) from error
-    matcher = MATCHERS[saved["kind"]].from_config(saved["config"])
-    matcher.load_weights(folder / "model.weights.h5")
+    except ValueError as error:
+        raise UserError(
+            f"{folder}/model.json: not JSON ({error}); train the model again"
+        ) from error
+    try:
+        matcher = MATCHERS[saved["kind"]].from_config(saved["config"])
+        matcher.load_weights(folder / "model.weights.h5")
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{folder}: its model does not load, so it is incomplete or another version of kdmatch "
+            f"wrote it; train it again ({type(error).__name__}: {reason})"
+        ) from error
     return matcher

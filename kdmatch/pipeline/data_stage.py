@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 
 from kdmatch.data.readers import read_batches
 from kdmatch.data.rows import Rows
-from kdmatch.data.schema import BadRows, text_id
-from kdmatch.data.splits import assign_split
+from kdmatch.data.schema import BadRows, is_positive, text_id
+from kdmatch.data.splits import assign_split, query_key
 from kdmatch.data.transfer import neighbours
 from kdmatch.errors import UserError
 from kdmatch.pipeline.config import Config, DataConfig
+from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.run_directory import file_hash
 
 SPLITS = ("train", "valid", "test")
@@ -36,8 +37,10 @@ def source_hashes(data: DataConfig) -> dict[str, str]:
     return {path.name if times[path.name] == 1 else str(path): file_hash(path) for path in files}
 
 
-def prepare_tables(config: Config, folder: Path) -> dict[str, Any]:
+def prepare_tables(config: Config, folder: Path, console: Console | None = None) -> dict[str, Any]:
     """Write `train`, `valid`, `test` and `unlabelled` `.parquet` into `folder`.
+
+    A query of `valid` or `test` that `train` has under another id is counted and told.
 
     Raises:
         UserError: if a file or row is bad, a query stands in two splits, or
@@ -68,10 +71,19 @@ def prepare_tables(config: Config, folder: Path) -> dict[str, Any]:
                 f"{data.train}: split {data.split} leaves {split} without a query; raise "
                 f"data.split or give data.{split}"
             )
-    _check_queries(folder)
+    repeated = _check_queries(folder)
+    for split, queries in repeated.items():
+        if queries and console is not None:
+            console.stage(
+                "data",
+                f"{len(queries)} queries of {split} stand in train too, under another id, such "
+                f"as {queries[0]!r}: its numbers will flatter",
+            )
     for split in ("train", "valid"):
         _check_classes(folder / f"{split}.parquet", data.positive_threshold)
-    return {"rows": tables.rows, "bad_rows": bad.count, "sources": source_hashes(data)}
+    return {"rows": tables.rows, "bad_rows": bad.count, "sources": source_hashes(data)} | {
+        f"{split}_queries_in_train": len(queries) for split, queries in repeated.items()
+    }
 
 
 def corpus_texts(config: Config, folder: Path) -> Iterator[str]:
@@ -181,12 +193,20 @@ def _assigned(
     if not any(shares):
         yield "train", batch
         return
-    names = np.array(assign_split(batch.column("query_id").to_pylist(), shares, seed))
+    # By text: an id is often a session's or a page view's, and many have one query.
+    keys = [query_key(query) for query in batch.column("query").to_pylist()]
+    names = np.array(assign_split(keys, shares, seed))
     for split in SPLITS:
         yield split, batch.filter(pa.array(names == split))
 
 
-def _check_queries(folder: Path) -> None:
+def _check_queries(folder: Path) -> dict[str, list[str]]:
+    """Queries of valid and of test that train has under another id.
+
+    Raises:
+        UserError: if an id stands in two splits, or splits differ in features.
+    """
+    texts: dict[str, set[str]] = {}
     owner: dict[str, str] = {}
     features: dict[str, list[str]] = {}
     for split in SPLITS:
@@ -201,8 +221,11 @@ def _check_queries(folder: Path) -> None:
             if owner.setdefault(query, split) != split:
                 raise UserError(
                     f"query_id {query!r} stands in {owner[query]} and in {split}; split by query, "
-                    "or leave data.valid and data.test out and let data.split do it"
+                    "or leave data.valid and data.test out and let data.split do it; give "
+                    "queries of different text ids of their own"
                 )
+        texts[split] = set(map(query_key, table.column("query").unique().to_pylist()))
+    return {split: sorted(texts[split] & texts["train"]) for split in ("valid", "test")}
 
 
 def _check_classes(path: Path, threshold: float) -> None:
@@ -210,7 +233,7 @@ def _check_classes(path: Path, threshold: float) -> None:
     known = label[~np.isnan(label)]
     if not len(known):
         raise UserError(f"{path.stem}: no row has a label; give a `label` column")
-    positive = (known >= threshold).mean()
+    positive = is_positive(known, threshold).mean()
     if positive in (0.0, 1.0):
         kind = "positive" if positive else "negative"
         raise UserError(

@@ -92,7 +92,7 @@ def _prepare(work: Run) -> None:
         "data",
         {"data": config.data, "seed": config.seed, "sources": work.sources},
         [],
-        partial(prepare_tables, config),
+        partial(prepare_tables, config, console=work.console),
     )
     vectors = wordpiece_dimension(config)
     stage(

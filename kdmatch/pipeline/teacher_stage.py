@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from kdmatch.data.ids import PairIds
 from kdmatch.data.rows import Rows
 from kdmatch.distillation.training import predict_logits
+from kdmatch.errors import UserError
 from kdmatch.models.matcher import with_logits
 from kdmatch.models.registry import load_matcher
 from kdmatch.pipeline.config import Config, ModelConfig
@@ -48,11 +49,16 @@ def train_gbdt(config: Config, data: Path, folder: Path) -> dict[str, Any]:
     x_train, x_valid = pair_features(features, train), pair_features(features, valid)
     ranker = GbdtRanker(config.gbdt.objective, config.gbdt.params, config.seed)
     names = [*features.names, *train.feature_names]
-    ranker.fit(x_train, train.label, train.group, (x_valid, valid.label, valid.group), names)
+    # Where rows count alike LightGBM is told nothing.
+    weight = train.weight if np.ptp(train.weight) else None
+    held_out = (x_valid, valid.label, valid.group)
+    ranker.fit(x_train, train.label, train.group, held_out, names, weight)
     ranker.save(folder / "model")
     write_json(folder / "importance.json", ranker.importance())
     folds = min(config.gbdt.folds, len(np.unique(train.group)))
-    scores = ranker.out_of_fold(x_train, train.label, train.group, folds=folds, seed=config.seed)
+    scores = ranker.out_of_fold(
+        x_train, train.label, train.group, folds=folds, seed=config.seed, weight=weight
+    )
     np.save(folder / "train_scores.npy", scores.astype(np.float32))
     return {"rounds": ranker.rounds, "features": len(names)}
 
@@ -68,6 +74,11 @@ class Gbdt:
     def __init__(self, folder: Path) -> None:
         self._features = TextFeatures.load(folder / "features")
         self._ranker = GbdtRanker.load(folder / "model")
+        known = self._features.names
+        if self._ranker.names[: len(known)] != list(known):
+            raise UserError(
+                f"{folder}: its features are not those of this version of kdmatch; train it again"
+            )
 
     def score(self, rows: Rows) -> np.ndarray:
         """Scores, float32 `(n,)`; a user's feature that `rows` lack counts as missing."""

@@ -14,6 +14,7 @@ from kdmatch.data.ids import PairIds
 from kdmatch.data.rows import Rows
 from kdmatch.distillation.distiller import Distiller
 from kdmatch.distillation.training import Schedule, fit_distiller
+from kdmatch.errors import UserError
 from kdmatch.evaluation.objective import validation_metric
 from kdmatch.models.albert import AlbertMatcher
 from kdmatch.models.bert import BertMatcher
@@ -47,12 +48,25 @@ def training_pairs(
     kind: str,
     scores: Mapping[str, np.ndarray] | None = None,
 ) -> ScoredPairs:
-    """The training split as `Distiller` reads it, label standardised."""
+    """The training split as `Distiller` reads it: label standardised, weights 1 in the mean.
+
+    Args:
+        text: Path of the text stage.
+        rows: Rows of the training split, `n` of them.
+        kind: "wordpiece" or "words".
+        scores: teacher's name to float32 `(n,)`, standardised.
+
+    Raises:
+        UserError: if all weights are 0.
+    """
+    mean = rows.weight.mean()
+    if not mean:
+        raise UserError("every training row has weight 0; raise some, or leave the column out")
     return ScoredPairs(
         load_ids(text / "train", kind),
         Standard.of(rows.label).apply(rows.label),
         rows.group,
-        rows.weight,
+        rows.weight / mean,
         scores or {},
     )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from kdmatch.data.schema import is_positive
 from kdmatch.errors import UserError
 from kdmatch.evaluation.metrics import auc
 from kdmatch.serving.bench.measure import measure
@@ -81,7 +82,7 @@ def gate(baseline: Path, candidate: Path, rows: pa.Table, limits: GateLimits) ->
         note = f"row {worst + 1} differs most: {old[worst]:.6f} → {new[worst]:.6f}"
         checks.append(Check("score difference", float(difference.max()), limits.tolerance, note))
     labels = known_labels(rows)
-    positive = labels >= limits.positive_threshold
+    positive = is_positive(labels, limits.positive_threshold)
     if positive.any() and not positive.all():
         checks.append(_auc_check(rows, old, new, limits))
     elif limits.tolerance is None:
@@ -106,7 +107,7 @@ def known_labels(rows: pa.Table) -> np.ndarray:
 def _auc_check(rows: pa.Table, old: np.ndarray, new: np.ndarray, limits: GateLimits) -> Check:
     label = rows.column("label").to_numpy().astype(float)
     known = ~np.isnan(label)
-    positive = label[known] >= limits.positive_threshold
+    positive = is_positive(label[known], limits.positive_threshold)
     before, after = auc(positive, old[known]), auc(positive, new[known])
     return Check("AUC drop", before - after, limits.auc_drop, f"{before:.5f} → {after:.5f}")
 

@@ -46,6 +46,7 @@ _UNITS = {
 _CANONICAL = {spelling: unit for unit, spellings in _UNITS.items() for spelling in spellings}
 _SPELLINGS = "|".join(re.escape(s) for s in sorted(_CANONICAL, key=len, reverse=True))
 
+_MOST_CHARACTERS = 8192
 _TAG = re.compile(r"<[^<>]{1,80}>")
 _GLUED = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
 _MIXED_FRACTION = re.compile(r"(?<![\d./])(\d{1,4})[\s-](\d{1,2})/(\d{1,3})(?![\d/])")
@@ -53,7 +54,7 @@ _FRACTION = re.compile(r"(?<![\d./])(\d{1,2})/(\d{1,3})(?![\d/])")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _N_IN_N = re.compile(r"(?<=\d)[\s-]?in[\s-]?(?=\d)")
 _MEASURE = re.compile(
-    rf"(?<![^\W\d_])(\d+(?:\.\d+)?|\.\d+)[\s-]*((?:sq|cu)[\s.]+)?({_SPELLINGS})\.?(?![^\W_])"
+    rf"(?<![^\W\d_])(\d{{1,12}}(?:\.\d{{1,12}})?|\.\d{{1,12}})[\s-]{{0,4}}((?:sq|cu)[\s.]+)?({_SPELLINGS})\.?(?![^\W_])"
 )
 _DIMENSION = re.compile(r"(?<=\d|\.|[a-z])\s*[x×*]\s*(?=\d)|(?<=\d)\s*[x×*]\s+(?=[a-z])")
 _TOKEN = re.compile(r"\d+\.\d+|[^\W_]+|[(,;|]")
@@ -106,12 +107,14 @@ def analyse(text: str, language: str) -> Analysis:
     """Cleans and splits one text.
 
     Args:
-        text: str. Raw text; HTML entities and tags are removed.
+        text: str. Raw text, of which the first 8,192 characters are read; HTML entities and
+            tags are removed.
         language: str. `"en"` or `"zh"`.
 
     >>> analyse("KOHLER 30-1/2 in. StainlessSteel Towel Bars in White", "en").words
     ('kohler', '30.5', 'inch', 'stainless', 'steel', 'towel', 'bars', 'white')
     """
+    text = text[:_MOST_CHARACTERS]
     if "&" in text:
         text = html.unescape(text)
     if "<" in text:

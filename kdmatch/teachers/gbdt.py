@@ -14,6 +14,7 @@ from kdmatch.errors import UserError
 
 OBJECTIVES = ("regression", "lambdarank", "both")
 _MOST_LEVELS = 31
+_MOST_ROWS = 10_000  # LightGBM refuses a query with more
 _FORMAT = 1
 
 DEFAULTS: dict[str, Any] = {
@@ -39,7 +40,10 @@ def label_levels(label: np.ndarray) -> np.ndarray:
     >>> label_levels(np.array([1.0, 2.33, 3.0, 2.33])).tolist()
     [0, 1, 2, 1]
     """
-    values, level = np.unique(np.round(label, 2), return_inverse=True)
+    low, high = label.min(initial=np.inf), label.max(initial=-np.inf)
+    # What differs by less than a ten-thousandth of the range is one value, written twice.
+    places = np.round((label - low) / max(high - low, 1e-30) * 1e4)
+    values, level = np.unique(places, return_inverse=True)
     if len(values) > _MOST_LEVELS:
         level = level * (_MOST_LEVELS - 1) // (len(values) - 1)
     return level
@@ -53,6 +57,14 @@ def query_folds(query: np.ndarray, folds: int, seed: int) -> np.ndarray:
     return fold[index]
 
 
+def _within(group: np.ndarray, most: int) -> np.ndarray:
+    """Sizes of queries, those above `most` cut into parts."""
+    if group.max(initial=0) <= most:
+        return group
+    parts = [[most] * (size // most) + [size % most] * (size % most > 0) for size in group.tolist()]
+    return np.array([size for part in parts for size in part])
+
+
 @dataclass
 class _Rows:
     """Labelled rows, those of one query together."""
@@ -60,9 +72,10 @@ class _Rows:
     features: np.ndarray
     label: np.ndarray
     group: np.ndarray
+    weight: np.ndarray | None = None
 
     @classmethod
-    def of(cls, features: Any, label: Any, query: Any) -> "_Rows":
+    def of(cls, features: Any, label: Any, query: Any, weight: Any = None) -> "_Rows":
         features, label = np.asarray(features), np.asarray(label, float)
         _, index = np.unique(np.asarray(query), return_inverse=True)
         if not len(features) == len(label) == len(index):
@@ -70,7 +83,8 @@ class _Rows:
         order = np.argsort(index, kind="stable")
         order = order[np.isfinite(label[order])]
         group = np.bincount(index[order])
-        return cls(features[order], label[order], group[group > 0])
+        weight = None if weight is None else np.asarray(weight, float)[order]
+        return cls(features[order], label[order], group[group > 0], weight)
 
     def with_hidden(self, columns: list[int], share: float, seed: int) -> "_Rows":
         """These rows, and those of `share` of the queries again with `columns` missing."""
@@ -84,6 +98,7 @@ class _Rows:
             np.concatenate([self.features, hidden]),
             np.concatenate([self.label, self.label[copied]]),
             np.concatenate([self.group, self.group[chosen]]),
+            None if self.weight is None else np.concatenate([self.weight, self.weight[copied]]),
         )
 
     def has_pairs(self) -> bool:
@@ -133,6 +148,7 @@ class GbdtRanker:
         query: np.ndarray | Sequence[Any],
         valid: tuple[np.ndarray, np.ndarray, np.ndarray | Sequence[Any]] | None = None,
         names: Sequence[str] | None = None,
+        weight: np.ndarray | None = None,
     ) -> "GbdtRanker":
         """Trains on the rows that have a label.
 
@@ -142,8 +158,13 @@ class GbdtRanker:
             query: array `(rows,)`. Query id of each row, in any order.
             valid: the same three, for early stopping. Without it all `num_rounds` are used.
             names: column names, for importance.
+            weight: float array `(rows,)`, or None. What each row counts.
+
+        Raises:
+            UserError: if no row has a label, all labels are equal, or lambdarank finds no query
+                with two of them.
         """
-        rows = _Rows.of(features, label, query)
+        rows = _Rows.of(features, label, query, weight)
         held_out = _Rows.of(*valid) if valid is not None else None
         if not len(rows.label) or (held_out is not None and not len(held_out.label)):
             raise UserError("the GBDT has no labelled rows to train on or to stop early on")
@@ -194,7 +215,12 @@ class GbdtRanker:
             labels = np.split(levels, [len(rows.label)])[: len(everything)]
             params.update(metric="ndcg", eval_at=[10], label_gain=list(range(_MOST_LEVELS + 1)))
         data = [
-            lightgbm.Dataset(part.features, label, group=part.group if ranking else None)
+            lightgbm.Dataset(
+                part.features,
+                label,
+                weight=part.weight,
+                group=_within(part.group, _MOST_ROWS) if ranking else None,
+            )
             for part, label in zip(everything, labels, strict=True)
         ]
         if held_out is None:
@@ -206,7 +232,11 @@ class GbdtRanker:
         return lightgbm.Booster(model_str=text)
 
     def predict(self, features: np.ndarray) -> np.ndarray:
-        """Scores, float64 `(rows,)`; higher is more relevant. Standardised on training rows."""
+        """Scores, float64 `(rows,)`; higher is more relevant. Standardised on training rows.
+
+        Raises:
+            UserError: if it is not trained.
+        """
         if not self._boosters:
             raise UserError("the GBDT is not trained yet; call fit first")
         if not len(features):
@@ -228,6 +258,7 @@ class GbdtRanker:
         *,
         folds: int = 5,
         seed: int = 0,
+        weight: np.ndarray | None = None,
     ) -> np.ndarray:
         """Scores of training rows by models that never saw their query.
 
@@ -238,6 +269,10 @@ class GbdtRanker:
             features, label, query: as in `fit`.
             folds: int. Models to train, each on the other folds' queries.
             seed: int. Of the split into folds.
+            weight: as in `fit`.
+
+        Raises:
+            UserError: if there are fewer queries than folds, or a fold cannot be trained on.
 
         Returns: float64 array `(rows,)`, each fold standardised as `predict` does.
         """
@@ -255,7 +290,8 @@ class GbdtRanker:
                 valid = (features[inner], label[inner], query[inner])
             model = GbdtRanker(self.objective, self.params, self.seed)
             model._fixed_rounds = dict(self.rounds)
-            model.fit(features[rest], label[rest], query[rest], valid, self.names or None)
+            part = None if weight is None else weight[rest]
+            model.fit(features[rest], label[rest], query[rest], valid, self.names or None, part)
             if self.weights.keys() == model.weights.keys():
                 model.weights = self.weights
             scores[fold == k] = model.predict(features[fold == k])
@@ -291,11 +327,17 @@ class GbdtRanker:
 
     @classmethod
     def load(cls, folder: Path) -> "GbdtRanker":
-        """Reads what `save` wrote."""
+        """Reads what `save` wrote.
+
+        Raises:
+            UserError: if there is nothing, or another version wrote it.
+        """
         path = Path(folder) / "gbdt.json"
         if not path.is_file():
             raise UserError(f"{folder}: no gbdt.json here, so no saved GBDT")
         header = json.loads(path.read_text(encoding="utf-8"))
+        if header.get("format") != _FORMAT:
+            raise UserError(f"{path}: written by another version of kdmatch; train the GBDT again")
         self = cls(header["objective"], header["params"], header["seed"])
         self.names, self.rounds = header["names"], header["rounds"]
         self.weights = header["weights"]

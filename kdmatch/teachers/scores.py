@@ -18,9 +18,11 @@ class Standard:
 
     @classmethod
     def of(cls, values: np.ndarray) -> "Standard":
-        """Measured on the values that are not NaN."""
-        known = values[~np.isnan(values)]
-        return cls(float(known.mean()), float(known.std()) or 1.0)
+        """Measured on the values that are not NaN; the deviation of equal ones counts as 1."""
+        known = values[~np.isnan(values)].astype(np.float64)
+        mean, deviation = float(known.mean()), float(known.std())
+        constant = deviation <= 1e-6 * max(1.0, abs(mean))
+        return cls(mean, 1.0 if constant else deviation)
 
     def apply(self, values: np.ndarray) -> np.ndarray:
         """`(values − mean) / deviation`, float32; NaN stays NaN."""

@@ -73,6 +73,19 @@ def test_triples_become_pairs(tmp_path, suffix):
     assert len(set(table["doc_id"].to_pylist())) == 2
 
 
+def test_triples_keep_their_weight_and_each_side_has_its_own_id(tmp_path):
+    rows = [{"query": "q", "positive": "good", "negative": "bad", "weight": 0.5, "doc_id": "x"}]
+    table = read(write(tmp_path / "rows.csv", rows))
+    assert table["weight"].to_pylist() == [0.5, 0.5]
+    assert set(table["doc_id"].to_pylist()) == {text_id("good"), text_id("bad")}
+
+
+def test_a_negative_weight_is_a_bad_row(tmp_path):
+    rows = [{"query": "q", "document": "d", "weight": w} for w in (1, 0, -2)]
+    message = error_of(write(tmp_path / "rows.csv", rows))
+    assert "row 3, column 'weight': a weight is 0 or more (found -2.0)" in message
+
+
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
 def test_columns_are_mapped(tmp_path, suffix):
     rows = [{"title": "d", "q": "x", "relevance": 3, "document": "not this one", "other": "é"}]
@@ -301,7 +314,5 @@ def test_a_column_that_begins_late_is_not_lost_silently(tmp_path):
 def test_a_mapping_to_a_column_that_is_not_there(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("query,document,relevance\nled,bulb,1\n", encoding="utf-8")
-    with pytest.raises(
-        UserError, match=r"no column 'relevanse', which data.columns maps to 'label'"
-    ):
+    with pytest.raises(UserError, match=r"no column 'relevanse', which is mapped to 'label'"):
         read(path, {"label": "relevanse"})

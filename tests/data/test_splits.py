@@ -18,6 +18,23 @@ def test_a_sample_takes_whole_queries_about_the_fraction():
     assert not sample_queries(QUERIES, 0.0).any()
 
 
+def test_a_sample_of_a_split_is_a_sample_though_the_seeds_are_one():
+    train = [
+        q
+        for q, n in zip(QUERIES, assign_split(QUERIES, (0.1, 0.1), 0), strict=True)
+        if n == "train"
+    ]
+    assert abs(sample_queries(train, 0.06, 0).mean() - 0.06) < 4 * 0.005
+
+
+def test_triples_of_a_huge_query_are_drawn_without_a_table_of_all():
+    label = np.random.default_rng(0).integers(0, 3, 200_000).astype(float)
+    positive, negative = build_triples(label, np.zeros(len(label), int), 50)
+    assert len(positive) == 50
+    assert (label[positive] > label[negative]).all()
+    assert len(set(zip(positive.tolist(), negative.tolist(), strict=True))) == 50
+
+
 def test_a_larger_sample_contains_a_smaller_one():
     small, large = (sample_queries(QUERIES, share, seed=3) for share in (0.1, 0.3))
     assert (large | ~small).all()

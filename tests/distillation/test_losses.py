@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from kdmatch.distillation.losses import exponential_scaling, grouped_hinge, masked_mse
+from kdmatch.distillation.soft_losses import soft_loss
 
 NAN = np.nan
+SOFT = ("margin_mse", "ranknet", "listwise")
 
 
 def f32(*values: float) -> np.ndarray:
@@ -25,6 +27,22 @@ def slow_hinge(score, label, group, weight, margin) -> float:
                 total += weight[i] * weight[j] * max(0.0, margin - (score[i] - score[j]))
                 pairs += weight[i] * weight[j]
     return total / pairs if pairs else 0.0
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e-3, 1e3])
+def test_only_the_ratio_of_weights_counts(scale: float) -> None:
+    score, label = f32(0.1, 0.5, 0.2), f32(1.0, 0.0, 1.0)
+    group, weight = np.zeros(3, int), f32(1.0, 2.0, 0.5)
+    for loss in (
+        lambda w: masked_mse(score, label, w),
+        lambda w: grouped_hinge(score, label, group, w),
+        *(lambda w, kind=kind: soft_loss(kind)(score, label, group, w, 1.0) for kind in SOFT),
+    ):
+        assert number(loss(weight * np.float32(scale))) == pytest.approx(
+            number(loss(weight)), rel=1e-4
+        )
+        assert number(loss(weight)) > 0.01
+        assert number(loss(np.zeros(3, np.float32))) == 0.0
 
 
 @pytest.fixture(params=range(5))

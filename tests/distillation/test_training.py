@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from kdmatch.data.batches import ScoredPairs
+from kdmatch.data.ids import PairIds
 from kdmatch.distillation.callbacks import averaged_weights
 from kdmatch.distillation.distiller import Distiller
 from kdmatch.distillation.training import Schedule, fit_distiller, predict_logits
@@ -218,3 +219,23 @@ def test_logits_come_in_the_rows_order_whatever_the_batch(valid):
     for tokens in (8, 200, 100_000):
         logits = predict_logits(scorer, valid.ids, batch_tokens=tokens)
         assert logits == pytest.approx(everything, abs=1e-6)
+
+
+def test_one_short_row_makes_no_batch_of_long_ones_large():
+    lengths = np.array([3] + [400] * 50, np.int32)
+    values = np.ones(lengths.sum(), np.int32)
+    ids = PairIds(
+        {"query_ids": np.ones(len(lengths), np.int32), "document_ids": values},
+        {"query_ids": np.ones(len(lengths), np.int32), "document_ids": lengths},
+    )
+    seen: list[int] = []
+
+    class Scorer:
+        def predict_on_batch(self, inputs):
+            rows, width = inputs["document_ids"].shape
+            seen.append(rows * width)
+            return {"logit": np.arange(rows, dtype=np.float32)}
+
+    predict_logits(Scorer(), ids, batch_tokens=4096)
+    assert max(seen) <= 4096
+    assert len(seen) > 2

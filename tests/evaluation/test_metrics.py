@@ -9,7 +9,9 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import ndcg_score, roc_auc_score
 
+from kdmatch.errors import UserError
 from kdmatch.evaluation import metrics
+from kdmatch.evaluation.evaluate import evaluate_scores
 from kdmatch.evaluation.metrics import (
     auc,
     gauc,
@@ -19,6 +21,7 @@ from kdmatch.evaluation.metrics import (
     pair_accuracy,
     spearman,
 )
+from kdmatch.evaluation.objective import validation_metric
 
 NAN = float("nan")
 QUERY_METRICS = {
@@ -100,6 +103,49 @@ def test_pair_accuracy_by_hand() -> None:
     label, query = [3, 2, 1, 2, 9], ["a", "a", "a", "a", "b"]
     # pairs of a: 3>2 right, 3>1 right, 3>2' tied, 2>1 wrong, 1<2' right; 2 and 2' are equal
     assert pair_accuracy(label, [5, 1, 2, 5, 0], query) == pytest.approx(3.5 / 5)
+
+
+def test_pair_accuracy_equals_plain_loops(rows: tuple[np.ndarray, ...]) -> None:
+    label, score, query = rows
+    right = pairs = 0.0
+    for i, j in itertools.combinations(np.flatnonzero(~np.isnan(label)), 2):
+        if query[i] == query[j] and label[i] != label[j]:
+            pairs += 1
+            agree = (label[i] - label[j]) * (score[i] - score[j])
+            right += 0.5 if agree == 0 else agree > 0
+    assert pair_accuracy(label, score, query) == pytest.approx(right / pairs)
+
+
+def test_a_huge_query_is_measured() -> None:
+    generator = np.random.default_rng(0)
+    label = generator.integers(0, 4, 200_000).astype(float)
+    score = label + generator.normal(size=len(label))
+    assert 0.8 < pair_accuracy(label, score, np.zeros(len(label))) < 0.95
+
+
+def test_labels_that_are_no_grades_gain_what_they_are() -> None:
+    label, score = np.array([0.0, 500.0, 1500.0]), np.array([2.0, 3.0, 1.0])
+    ideal = 1500 + 500 / np.log2(3)
+    found = 500 + 1500 / np.log2(4)
+    assert ndcg(label, score, np.zeros(3)) == pytest.approx(found / ideal)
+
+
+def test_a_label_at_the_threshold_is_positive_everywhere() -> None:
+    label = np.array([2.33, 2.0, 2.67, 1.0], np.float32)
+    score, query = np.array([0.9, 0.2, 0.5, 0.1]), np.zeros(4)
+    assert validation_metric("auc", label, query, 2.33)(score) == 1.0
+    found = evaluate_scores(label, query, {"a": score}, positive_threshold=2.33, resamples=100)
+    assert found["a"]["auc"]["value"] == 1.0
+
+
+def test_an_undefined_objective_is_said_before_training() -> None:
+    label, query = np.array([1.0, 0.0, 1.0]), np.arange(3)
+    assert validation_metric("auc", label, query, 1)(np.array([1.0, 0.0, 1.0])) == 1.0
+    for name in ("gauc", "pair_accuracy", "ndcg@10"):
+        if name == "ndcg@10":
+            label = np.zeros(3)
+        with pytest.raises(UserError, match=f"{name} is undefined.*choose the objective auc"):
+            validation_metric(name, label, query, 1)
 
 
 @pytest.mark.parametrize("name", ["mrr", "map", "ndcg"])

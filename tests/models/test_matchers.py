@@ -214,5 +214,15 @@ def test_mistakes_are_named(tmp_path):
         MATCHERS["textcnn"].from_preset("x")
     with pytest.raises(UserError, match="no model here"):
         load_matcher(tmp_path / "nowhere")
+    save_matcher(small("textcnn"), tmp_path)
+    (tmp_path / "model.weights.h5").write_bytes(b"half a file")
+    with pytest.raises(UserError, match="its model does not load"):
+        load_matcher(tmp_path)
+    (tmp_path / "model.json").write_text('{"kind": "lstm", "config": {}}')
+    with pytest.raises(UserError, match=r"does not load.*KeyError: 'lstm'"):
+        load_matcher(tmp_path)
+    (tmp_path / "model.json").write_text('{"kind"')
+    with pytest.raises(UserError, match=r"model\.json: not JSON"):
+        load_matcher(tmp_path)
     with pytest.raises(ValueError, match="no layer named 'logit'"):
         with_logits(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]))

@@ -28,6 +28,31 @@ def test_levels_of_thirds() -> None:
     assert label_levels(np.linspace(0, 1, 101)).max() == 30
 
 
+def test_levels_of_small_and_of_large_labels_are_told_apart() -> None:
+    assert label_levels(np.array([0.001, 0.002, 0.004])).tolist() == [0, 1, 2]
+    assert label_levels(np.array([0.0, 5e6, 1e7])).tolist() == [0, 1, 2]
+    assert label_levels(np.array([2.33, 2.3300002, 3.0], np.float32)).tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("objective", ["regression", "lambdarank"])
+def test_rows_of_weight_0_teach_nothing(objective: str) -> None:
+    features, label, query = rows()
+    wrong = np.repeat(np.random.default_rng(1).random(150) < 0.6, 8)
+    spoilt = np.where(wrong, label.max() - label, label)
+    plain = GbdtRanker(objective, SMALL).fit(features, spoilt, query)
+    told = GbdtRanker(objective, SMALL).fit(features, spoilt, query, weight=1.0 - wrong)
+    fresh, truth, _ = rows(2)
+    assert roc_auc_score(truth >= 2, plain.predict(fresh)) < 0.6
+    assert roc_auc_score(truth >= 2, told.predict(fresh)) > 0.85
+
+
+def test_a_query_of_more_rows_than_lightgbm_takes() -> None:
+    features, label, _ = rows(queries=1500)
+    query = np.where(np.arange(len(label)) < 11_000, 0, 1)
+    ranker = GbdtRanker("lambdarank", {**SMALL, "num_rounds": 5}).fit(features, label, query)
+    assert roc_auc_score(rows(2)[1] >= 2, ranker.predict(rows(2)[0])) > 0.8
+
+
 @pytest.mark.parametrize("objective", ["regression", "lambdarank", "both"])
 def test_learns_and_says_which_columns(objective: str, tmp_path: Path) -> None:
     ranker = GbdtRanker(objective, SMALL).fit(*rows(0), valid=rows(1), names=list("abcde"))
@@ -127,6 +152,9 @@ def test_mistakes_are_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="every training label is 1"):
         GbdtRanker().fit(features, label * 0 + 1, query)
     with pytest.raises(UserError, match="no saved GBDT"):
+        GbdtRanker.load(tmp_path)
+    (tmp_path / "gbdt.json").write_text('{"format": 0}')
+    with pytest.raises(UserError, match="written by another version"):
         GbdtRanker.load(tmp_path)
     with pytest.raises(UserError, match="call fit first"):
         GbdtRanker().predict(features)

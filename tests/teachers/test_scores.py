@@ -24,6 +24,11 @@ def test_equal_values_become_zero():
     assert standard.apply(np.array([2.0, 3.0])).tolist() == [0.0, 1.0]
 
 
+def test_equal_float32_values_become_zero_though_their_deviation_is_rounded():
+    standard = Standard.of(np.full(1_000_000, 2.33, np.float32))
+    assert np.abs(standard.apply(np.array([2.33, 2.34]))).max() < 0.011
+
+
 def test_it_survives_json():
     standard = Standard.of(np.array([1.0, 2.0, 4.0], np.float32))
     assert Standard(**json.loads(json.dumps(standard.as_dict()))) == standard
