@@ -80,6 +80,13 @@ class NearestVectors:
 def spelling_features(
     fuzzy: np.ndarray, valid: np.ndarray, idf: np.ndarray, hit: np.ndarray
 ) -> np.ndarray:
+    """`SPELLING_NAMES` of each pair, float `(pairs, 4)`.
+
+    Args:
+        fuzzy: float `(pairs, words)`. Likeness of each query word's nearest document word.
+        valid, hit: bool, of the same shape. A word is there; it stands in the document.
+        idf: float, of the same shape.
+    """
     length = np.maximum(valid.sum(1), 1)
     missing = valid & ~hit
     return np.stack(

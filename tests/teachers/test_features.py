@@ -1,6 +1,7 @@
 """Text features: values worked out by hand, independence of rows, round trips."""
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,10 @@ from gensim.models import KeyedVectors
 from kdmatch.errors import UserError
 from kdmatch.teachers.analysis import analyse, detect_language
 from kdmatch.teachers.features import TextFeatures
-from kdmatch.teachers.grams import gram_rows
+from kdmatch.teachers.grams import GRAM_NAMES, gram_rows
+from kdmatch.teachers.nearest import EMBEDDING_NAMES
+from kdmatch.teachers.overlap import OVERLAP_NAMES
+from kdmatch.teachers.pairs import PAIR_NAMES
 from kdmatch.teachers.spelling import Speller, edit_distance, likeness
 
 DOCUMENTS = [
@@ -174,6 +178,14 @@ def test_a_huge_document_is_one_row(features: TextFeatures) -> None:
     assert np.isfinite(features.transform(["towel bar"], ["towel bar " * 100_000])).all()
     # A pattern that tries again at each digit would take hours for this.
     assert np.isfinite(features.transform(["towel bar"], ["1" * 1_000_000])).all()
+
+
+def test_every_feature_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "gbdt_features.md").read_text("utf-8")
+    told = set(re.findall(r"`([a-z_0-9]+)`", page))
+    names = [*OVERLAP_NAMES, *PAIR_NAMES, *EMBEDDING_NAMES]
+    names += [name.split("_", 1)[1] for name in GRAM_NAMES]
+    assert not set(names) - told
 
 
 def test_mistakes_are_said() -> None:
