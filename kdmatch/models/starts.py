@@ -203,6 +203,52 @@ def start_from_vectors(matcher: TextCnnMatcher | BertMatcher, vectors: np.ndarra
     table.assign(vectors)
 
 
+def start_from_teachers_words(
+    matcher: TextCnnMatcher,
+    teacher: BertMatcher,
+    vectors: np.ndarray,
+    pieces: Sequence[Sequence[int]],
+) -> None:
+    """Embed each word by its Word2Vec vector and by what its teacher reads for it.
+
+    Word2Vec knows which words stand together in this text, a pre-trained teacher which mean
+    alike. A word's vector there is the mean of its pieces' embeddings. Both are centred and
+    given unit length, joined, and projected onto their leading directions; words that the
+    teacher has no pieces for keep to Word2Vec's half. The deviation is Word2Vec's.
+
+    Args:
+        matcher: TextCnnMatcher.
+        teacher: BertMatcher.
+        vectors: float `(vocabulary, dimension)`. Word2Vec's.
+        pieces: for each word of the vocabulary, its ids in the teacher's; may be empty.
+
+    Raises:
+        UserError: if the embedding is longer than both parts together.
+    """
+    tokens = _weight(teacher.encoder, "token_embedding")
+    known = np.array([len(ids) > 0 for ids in pieces])
+    read = np.zeros((len(vectors), tokens.shape[1]), np.float32)
+    read[known] = [tokens[list(ids)].mean(axis=0) for ids in pieces if ids]
+    used = np.any(vectors, axis=1, keepdims=True)[:, 0]  # padding has none
+    joined = np.concatenate([_unit_rows(vectors, used), _unit_rows(read, used & known)], axis=1)
+    table = matcher.word_embedding.embeddings
+    size = int(table.shape[1])
+    if size > joined.shape[1]:
+        raise UserError(
+            f"start from teacher: embedding_dim {size} is more than Word2Vec's {vectors.shape[1]} "
+            f"and the teacher's {tokens.shape[1]} together; make it smaller"
+        )
+    directions = np.linalg.eigh(joined.T @ joined)[1][:, ::-1][:, :size]
+    start = joined @ directions
+    table.assign(start * (vectors.std() / start.std()))
+
+
+def _unit_rows(rows: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """The used rows less their mean, each of unit length; the others 0."""
+    centred = np.where(used[:, None], rows - rows[used].mean(axis=0), 0.0)
+    return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9)
+
+
 def spread_segments(encoder: Any, two: np.ndarray) -> None:
     """Give every segment of an encoder the vector of its side, `two` `(2, hidden)`.
 

@@ -117,8 +117,9 @@ class ModelConfig(Section):
         preset: name of a matcher's preset.
         arguments: constructor arguments that override it.
         start: "scratch", "teacher" (ALBERT: embedding and a layer of the BERT
-            teacher), "vectors" (Word2Vec), "pretraining" (the run's own), or a
-            Hugging Face directory (`package:NAME/SUB` inside a Python package).
+            teacher; TextCNN: Word2Vec and the teacher's word pieces), "vectors"
+            (Word2Vec), "pretraining" (the run's own), or a Hugging Face directory
+            (`package:NAME/SUB` inside a Python package).
         take_layers: layers of the start to take, counted from 0.
         training: TrainingConfig.
     """

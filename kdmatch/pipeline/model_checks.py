@@ -43,7 +43,7 @@ def check_start(model: ModelConfig) -> None:
             raise UserError(f"preset {model.preset} cannot start from the teacher: {_STARTS}")
         resolve_pretrained(model.start)
     if (issubclass(kind, AlbertMatcher) and model.start not in ("scratch", "teacher")) or (
-        issubclass(kind, TextCnnMatcher) and model.start not in ("scratch", "vectors")
+        issubclass(kind, TextCnnMatcher) and model.start not in ("scratch", "vectors", "teacher")
     ):
         raise UserError(f"preset {model.preset} cannot start from {model.start!r}: {_STARTS}")
 
@@ -79,5 +79,5 @@ def _teachers(config: Config) -> dict[str, ModelConfig]:
 
 _STARTS = (
     "a BERT starts from scratch, vectors, pretraining or a directory, an ALBERT from scratch or "
-    "teacher, a TextCNN from scratch or vectors"
+    "teacher, a TextCNN from scratch, vectors or teacher"
 )

@@ -25,6 +25,7 @@ from kdmatch.models.starts import (
     start_from_encoder,
     start_from_pretrained,
     start_from_teacher,
+    start_from_teachers_words,
     start_from_vectors,
 )
 from kdmatch.models.textcnn import TextCnnMatcher
@@ -32,6 +33,7 @@ from kdmatch.pipeline.config import ModelConfig, TrainingConfig
 from kdmatch.pipeline.model_checks import check_start
 from kdmatch.pipeline.text_stage import load_ids
 from kdmatch.teachers.scores import Standard
+from kdmatch.text.pieces import word_pieces
 
 Advance = Callable[[int, str], None]
 Start = Callable[[ModelConfig, Path, Path | None], Matcher]
@@ -167,7 +169,7 @@ def start_matcher(model: ModelConfig, text: Path, teacher: Path | None = None) -
     """A matcher of the run's vocabulary with the weights that its config starts from."""
     check_start(model)
     kind = encoder_kind(model.preset)
-    vocabulary = (text / kind / "vocabulary.txt").read_text("utf-8").split("\n")
+    vocabulary = _vocabulary(text, kind)
     size = len(vocabulary)
     arguments = dict(model.arguments)
     if kind == "words":
@@ -180,9 +182,15 @@ def start_matcher(model: ModelConfig, text: Path, teacher: Path | None = None) -
         return matcher
     if model.start == "vectors" and isinstance(matcher, TextCnnMatcher | BertMatcher):
         start_from_vectors(matcher, np.load(text / kind / "vectors.npy"))
-    elif model.start == "teacher" and isinstance(matcher, AlbertMatcher) and teacher is not None:
+    elif model.start == "teacher" and isinstance(matcher, AlbertMatcher | TextCnnMatcher):
+        assert teacher is not None
         source = load_matcher(teacher)
         assert isinstance(source, BertMatcher)
+        if isinstance(matcher, TextCnnMatcher):
+            pieces = word_pieces(vocabulary, _vocabulary(text, "wordpiece"))
+            vectors = np.load(text / "words" / "vectors.npy")
+            start_from_teachers_words(matcher, source, vectors, pieces)
+            return matcher
         counts = np.bincount(ids.values["token_ids"], minlength=size)
         start_from_teacher(matcher, source, (model.take_layers or [0])[0], counts)
     elif model.start == "pretraining" and isinstance(matcher, BertMatcher):
@@ -192,6 +200,10 @@ def start_matcher(model: ModelConfig, text: Path, teacher: Path | None = None) -
     elif isinstance(matcher, BertMatcher):
         start_from_pretrained(matcher, resolve_pretrained(model.start), model.take_layers)
     return matcher
+
+
+def _vocabulary(text: Path, kind: str) -> list[str]:
+    return (text / kind / "vocabulary.txt").read_text("utf-8").split("\n")
 
 
 @contextlib.contextmanager

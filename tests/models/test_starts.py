@@ -14,6 +14,7 @@ from kdmatch.models.starts import (
     resolve_pretrained,
     start_from_pretrained,
     start_from_teacher,
+    start_from_teachers_words,
     start_from_vectors,
 )
 from kdmatch.models.textcnn import TextCnnMatcher
@@ -203,6 +204,38 @@ def test_a_student_that_does_not_fit_its_teacher():
             start_from_teacher(student, teacher)
     with pytest.raises(UserError, match="layer 1 is not"):
         start_from_teacher(AlbertMatcher(embedding_dim=8, **SIZES), teacher, layer=1)
+
+
+def test_a_text_cnn_begins_with_word2vec_and_its_teachers_words():
+    generator = np.random.default_rng(0)
+    teacher = BertMatcher(**SIZES, num_layers=1)
+    tokens = generator.normal(size=(WORDS, HIDDEN)).astype(np.float32)
+    tokens[11] = tokens[10]  # the teacher takes these two for one
+    teacher.encoder.get_layer("token_embedding").embeddings.assign(tokens)
+    vectors = generator.normal(size=(30, 12)).astype(np.float32)
+    vectors[0] = 0
+    pieces = [[], [], *([i + 8] for i in range(2, 29)), [10, 20]]
+    student = TextCnnMatcher(vocabulary_size=30, embedding_dim=20, filters=4, widths=(1,))
+    start_from_teachers_words(student, teacher, vectors, pieces)
+    found = numpy(student.word_embedding.embeddings)
+    assert found.std() == pytest.approx(vectors.std(), rel=1e-3)
+    assert not found[0].any()
+
+    def cosine(rows, a, b):
+        return rows[a] @ rows[b] / np.linalg.norm(rows[a]) / np.linalg.norm(rows[b])
+
+    # Words 2 and 3 have the pieces 10 and 11: half of what is told of them is the same.
+    assert cosine(found, 2, 3) > cosine(vectors, 2, 3) / 2 + 0.35
+    assert cosine(found, 2, 29) > cosine(vectors, 2, 29) / 2 + 0.15  # a piece of two is shared
+    # Whole, the two parts keep their cosines: 12 + 16 directions hold all.
+    whole = TextCnnMatcher(vocabulary_size=30, embedding_dim=28, filters=4, widths=(1,))
+    start_from_teachers_words(whole, teacher, vectors, pieces)
+    rows, centred = numpy(whole.word_embedding.embeddings), vectors - vectors[1:].mean(axis=0)
+    read = tokens[[10, 11]] - tokens[[p for ids in pieces[2:29] for p in ids]].mean(axis=0)
+    assert abs(cosine(rows, 2, 3) - (cosine(centred, 2, 3) + cosine(read, 0, 1)) / 2) < 0.1
+    large = TextCnnMatcher(vocabulary_size=30, embedding_dim=29, filters=4, widths=(1,))
+    with pytest.raises(UserError, match="embedding_dim 29 is more than"):
+        start_from_teachers_words(large, teacher, vectors, pieces)
 
 
 def test_word_vectors_are_loaded():

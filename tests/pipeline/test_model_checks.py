@@ -15,7 +15,7 @@ from kdmatch.pipeline.run import run
     [
         ("teacher.preset=bert_5l", "teacher: model preset 'bert_5l' is unknown; choose one of"),
         ("students.albert.preset=albret", "students.albert: model preset 'albret' is unknown"),
-        ("students.textcnn.start=teacher", "students.textcnn: preset textcnn_64 cannot start"),
+        ("students.textcnn.start=pretraining", "students.textcnn: preset textcnn_64 cannot start"),
         ("students.albert.start=vectors", "students.albert: preset albert_1l_64 cannot start"),
         ("teacher.start=teacher", "teacher: preset bert_2l_64 cannot start from the teacher"),
         ("teacher.start=nowhere/bert", "teacher: start 'nowhere/bert': .*config.json is missing"),
