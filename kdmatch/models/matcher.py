@@ -1,15 +1,12 @@
 """What all matchers share: one score out, a logit within, presets by name."""
 
-from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import keras
 
-from kdmatch.data.ids import PairIds
 from kdmatch.models.coverage import WordSpelling
 from kdmatch.models.traits import TokenTraits
 from kdmatch.searchable import Searchable
-from kdmatch.text.traits import rarity, spellings, stem_ids
 
 
 class Matcher(keras.Model):
@@ -19,7 +16,7 @@ class Matcher(keras.Model):
     in `get_config`; the name of a matcher in a config is its `kind`. Arguments
     that a search may move stand in `searched`, each with its range. One with
     `match_details` or `match_coverage` holds tables of its vocabulary, `traits` and
-    `spelling`: call `set_vocabulary` before training.
+    `spelling`, to be set before training: `kdmatch.text.traits.set_vocabulary`.
     """
 
     kind: str
@@ -44,22 +41,6 @@ class Matcher(keras.Model):
                 f"{cls.__name__} has no preset {name!r}; choose one of {', '.join(cls.presets)}"
             )
         return cls(**{**cls.presets[name], **overrides})
-
-    def set_vocabulary(self, vocabulary: Sequence[str], ids: PairIds) -> None:
-        """Fill what `match_details` and `match_coverage` look up: stems, rarity, spelling.
-
-        Without it no stems match, no token counts as rare and none is spelled like
-        another. The tables are saved with the weights. A matcher that was built with
-        neither needs none of it.
-
-        Args:
-            vocabulary: sequence of str, `(vocabulary,)`. Tokens in the order of their ids.
-            ids: PairIds of the training pairs, over which rarity is counted.
-        """
-        if self.traits is not None:
-            self.traits.set_tables(stem_ids(vocabulary), rarity(ids, len(vocabulary)))
-        if self.spelling is not None:
-            self.spelling.set_tables(*spellings(vocabulary, self.spelling.dimension))
 
     @property
     def input_names(self) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ from kdmatch.pipeline.model_checks import check_start
 from kdmatch.pipeline.text_stage import load_ids
 from kdmatch.teachers.scores import Standard
 from kdmatch.text.pieces import word_pieces
+from kdmatch.text.traits import set_vocabulary
 
 Advance = Callable[[int, str], None]
 Start = Callable[[ModelConfig, Path, Path | None], Matcher]
@@ -177,7 +178,7 @@ def start_matcher(model: ModelConfig, text: Path, teacher: Path | None = None) -
         arguments.setdefault("embedding_dim", vectors.shape[1])
     matcher = build_matcher(model.preset, vocabulary_size=size, **arguments)
     ids = load_ids(text / "train", kind)
-    matcher.set_vocabulary(vocabulary, ids)
+    set_vocabulary(matcher, vocabulary, ids)
     if model.start == "scratch":
         return matcher
     if model.start == "vectors" and isinstance(matcher, TextCnnMatcher | BertMatcher):

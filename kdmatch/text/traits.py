@@ -1,6 +1,7 @@
 """What a token is like, told to matchers beside its id: its stem, rarity and spelling."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -85,6 +86,23 @@ def spellings(vocabulary: Sequence[str], dimension: int) -> tuple[np.ndarray, np
         total = signs[[number[part] for part in found]].sum(axis=0, dtype=np.int64)
         row[:] = total.clip(-127, 127)
     return vectors, np.array([token.startswith(CONTINUES) for token in vocabulary])
+
+
+def set_vocabulary(matcher: Any, vocabulary: Sequence[str], ids: PairIds) -> None:
+    """Fill what a matcher's `match_details` and `match_coverage` look up: stems, rarity, spelling.
+
+    Without it no stems match, no token counts as rare and none is spelled like another. The
+    tables are saved with the weights. A matcher that was built with neither needs none of it.
+
+    Args:
+        matcher: kdmatch matcher, not yet trained.
+        vocabulary: sequence of str, `(vocabulary,)`. Tokens in the order of their ids.
+        ids: PairIds of the training pairs, over which rarity is counted.
+    """
+    if matcher.traits is not None:
+        matcher.traits.set_tables(stem_ids(vocabulary), rarity(ids, len(vocabulary)))
+    if matcher.spelling is not None:
+        matcher.spelling.set_tables(*spellings(vocabulary, matcher.spelling.dimension))
 
 
 def _is_special(token: str) -> bool:
