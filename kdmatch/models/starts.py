@@ -229,7 +229,7 @@ def start_from_teachers_words(
     known = np.array([len(ids) > 0 for ids in pieces])
     read = np.zeros((len(vectors), tokens.shape[1]), np.float32)
     read[known] = [tokens[list(ids)].mean(axis=0) for ids in pieces if ids]
-    used = np.any(vectors, axis=1, keepdims=True)[:, 0]  # padding has none
+    used = np.abs(vectors).sum(axis=1) > 0  # padding has none
     joined = np.concatenate([_unit_rows(vectors, used), _unit_rows(read, used & known)], axis=1)
     table = matcher.word_embedding.embeddings
     size = int(table.shape[1])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kdmatch.errors import UserError
 from kdmatch.pipeline.config import Config
-from kdmatch.pipeline.scoring import best_seed, model_config
+from kdmatch.pipeline.scoring import matcher_folder, model_config
 from kdmatch.pipeline.training_stage import encoder_kind
 from kdmatch.serving.versions import latest_version
 
@@ -73,8 +73,3 @@ def prepare(config: Config, root: Path, model: str, engine: str) -> str | None:
     except Exception as error:  # whatever a converter makes of a graph, the others are measured
         return (str(error).strip().splitlines() or [type(error).__name__])[0]
     return None
-
-
-def matcher_folder(config: Config, root: Path, model: str) -> Path:
-    """The weights that an export was made from."""
-    return root / "teacher" if model == "teacher" else best_seed(config, root / "students" / model)

@@ -283,15 +283,20 @@ class Config(Section):
     def _sections_fit(self) -> "Config":
         if not self.students:
             raise ValueError("students is empty; name at least one of albert, textcnn")
-        encoders = {"teacher": self.teacher, "original": self.original} | {
-            f"further_teachers.{name}": model for name, model in self.further_teachers.items()
-        }
         wanting = [
-            name for name, model in encoders.items() if model and model.start == "pretraining"
+            place for place, model in self.label_trained.items() if model.start == "pretraining"
         ]
         if wanting and self.pretraining is None:
             raise ValueError(f"{wanting[0]}.start is pretraining; add a `pretraining` section")
         return self
+
+    @property
+    def label_trained(self) -> dict[str, ModelConfig]:
+        """The models that learn from labels alone, by their place in the config."""
+        found = {"teacher": self.teacher} | {
+            f"further_teachers.{name}": model for name, model in self.further_teachers.items()
+        }
+        return found | ({"original": self.original} if self.original is not None else {})
 
     def distillation_of(self, student: str) -> DistillationConfig:
         """The losses that a student learns from."""

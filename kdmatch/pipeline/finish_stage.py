@@ -16,7 +16,7 @@ from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.evaluation_stage import evaluate_table, time_export
 from kdmatch.pipeline.run_directory import RunDirectory, read_json, write_json
-from kdmatch.pipeline.scoring import best_seed, model_config, student_folders
+from kdmatch.pipeline.scoring import matcher_folder, model_config, student_folders
 from kdmatch.pipeline.teacher_stage import matcher_teachers
 from kdmatch.pipeline.training_stage import encoder_kind
 
@@ -96,12 +96,7 @@ def export_model(
     if format != "savedmodel" and (graph, precision) != ("packed", "float32"):
         raise UserError(f"--graph and --precision are a SavedModel's; format {format} has neither")
     preset = model_config(config, name).preset
-    folder = root / "teacher"
-    if name != "teacher":
-        student = root / "students" / name
-        if not any((student / f"seed-{seed}" / "done.json").is_file() for seed in config.seeds):
-            raise UserError(f"{student}: not trained yet; call `kdmatch run` first")
-        folder = best_seed(config, student)
+    folder = matcher_folder(config, root, name)
     keras.utils.clear_session(free_memory=True)
     matcher = load_matcher(folder)
     encoder = load_encoder(root / "text" / encoder_kind(preset))

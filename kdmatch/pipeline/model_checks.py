@@ -16,7 +16,7 @@ def check_models(config: Config) -> None:
         UserError: if a preset is unknown, a start does not fit its preset or does not exist, or
             two models start from WordPiece vectors of different lengths.
     """
-    teachers = _teachers(config)
+    teachers = config.label_trained
     students = {f"students.{name}": model for name, model in config.students.items()}
     for name, model in (teachers | students).items():
         try:
@@ -56,7 +56,7 @@ def wordpiece_dimension(config: Config) -> int:
 def _wordpiece_dimensions(config: Config) -> dict[str, int]:
     models = {
         name: model
-        for name, model in _teachers(config).items()
+        for name, model in config.label_trained.items()
         if model.start == "vectors" and issubclass(matcher_class(model.preset), BertMatcher)
     }
     if config.pretraining is not None and config.pretraining.start == "vectors":
@@ -67,14 +67,6 @@ def _wordpiece_dimensions(config: Config) -> dict[str, int]:
         )
         for name, model in models.items()
     }
-
-
-def _teachers(config: Config) -> dict[str, ModelConfig]:
-    """By place in the config: the BERT, those beside it, the original."""
-    teachers = {"teacher": config.teacher} | {
-        f"further_teachers.{name}": model for name, model in config.further_teachers.items()
-    }
-    return teachers | ({"original": config.original} if config.original is not None else {})
 
 
 _STARTS = (

@@ -1,6 +1,5 @@
 """`kdmatch quickstart`: synthetic data, a small run, one served request."""
 
-import json
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from kdmatch.pipeline.config_loader import apply_override, parse_config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.data_stage import SPLITS
 from kdmatch.pipeline.run import run
+from kdmatch.pipeline.run_directory import read_json
 
 
 def quickstart_config(files: dict[str, Path], overrides: list[str]) -> Config:
@@ -48,7 +48,7 @@ def run_quickstart(
     console.stage("quickstart", "synthetic data, for trying things out: its numbers mean nothing")
     files = generate(out / "data")
     root = run(quickstart_config(files, overrides), out / "run", console, jobs=jobs)
-    metrics: dict[str, Any] = json.loads((root / "metrics.json").read_text("utf-8"))
+    metrics = read_json(root / "metrics.json")
     console.rich.print(metric_table(metrics))
     page = pq.read_table(files["test"], columns=["query", "document"]).to_pylist()
     query = page[0]["query"]

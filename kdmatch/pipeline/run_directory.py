@@ -92,10 +92,7 @@ class RunDirectory:
         if self._is_past(name):
             raise LastStageDone
         if self._is_missing(name, inputs, after):
-            with self.alone():
-                folder = self._begin(name)
-                with self._console.working(name):
-                    self._end(name, *_timed(work, folder))
+            self._do(name, work)
         return self.root / name
 
     def stages(self, stages: Sequence[Stage], jobs: int = 1) -> None:
@@ -119,11 +116,7 @@ class RunDirectory:
         ]
         if jobs == 1 or len(missing) < 2:
             for one in missing:
-
-                def work(folder: Path, one: Stage = one) -> dict[str, Any] | None:
-                    return one.work(folder, self._console)
-
-                self.stage(one.name, one.inputs, one.after, work)
+                self._do(one.name, one.work, self._console)
         else:
             with self.alone():
                 calls = {
@@ -141,6 +134,12 @@ class RunDirectory:
             return True
         self._console.stage(name, "already done")
         return False
+
+    def _do(self, name: str, work: Callable[..., dict[str, Any] | None], *more: Any) -> None:
+        with self.alone():
+            folder = self._begin(name)
+            with self._console.working(name):
+                self._end(name, *_timed(work, folder, *more))
 
     def _begin(self, name: str) -> Path:
         folder = self.root / name
@@ -189,11 +188,11 @@ class RunDirectory:
 
 
 def _timed(
-    work: Callable[..., dict[str, Any] | None], folder: Path, **more: Any
+    work: Callable[..., dict[str, Any] | None], *arguments: Any
 ) -> tuple[float, dict[str, Any]]:
     """Seconds that the work took, and what it returned."""
     begun = time.monotonic()
-    notes = work(folder, **more) or {}
+    notes = work(*arguments) or {}
     return time.monotonic() - begun, notes
 
 

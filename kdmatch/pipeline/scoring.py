@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kdmatch.data.rows import Rows
+from kdmatch.errors import UserError
 from kdmatch.pipeline.config import Config, ModelConfig
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.run_directory import read_json, require_done
@@ -79,9 +80,24 @@ def model_config(config: Config, name: str) -> ModelConfig:
     return config.teacher if name == "teacher" else config.student(name.removesuffix("_control"))
 
 
+def matcher_folder(config: Config, root: Path, name: str) -> Path:
+    """Folder of the weights that a model's export is made from: of a student, its best seed.
+
+    Raises:
+        UserError: if the student is not trained.
+    """
+    return root / "teacher" if name == "teacher" else best_seed(config, root / "students" / name)
+
+
 def best_seed(config: Config, folder: Path) -> Path:
-    """The student's seed with the best validation AUC, of those trained: the one to export."""
+    """The student's seed with the best validation AUC, of those trained: the one to export.
+
+    Raises:
+        UserError: if none is trained.
+    """
     trained = [seed for seed in _seed_folders(config, folder) if (seed / "done.json").is_file()]
+    if not trained:
+        raise UserError(f"{folder}: not trained yet; call `kdmatch run` first")
     return max(trained, key=lambda seed: float(read_json(seed / "done.json")["valid_auc"]))
 
 

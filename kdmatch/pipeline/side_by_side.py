@@ -20,7 +20,7 @@ from kdmatch.quiet import import_tensorflow_quietly
 
 MOST_JOBS = 4
 
-Calls = Mapping[str, Callable[..., Any]]
+Calls = Mapping[str, Callable[[Console], Any]]
 
 
 def side_by_side(calls: Calls, jobs: int, console: Console) -> Iterator[tuple[str, Any]]:
@@ -31,8 +31,8 @@ def side_by_side(calls: Calls, jobs: int, console: Console) -> Iterator[tuple[st
     is raised here.
 
     Args:
-        calls: name to a callable that can be pickled, of one keyword argument,
-            `console`: its progress is shown by `console` here.
+        calls: name to a callable that can be pickled, of a Console of its own: what
+            it says there `console` shows here.
         jobs: int. Processes at most.
         console: Console.
 
@@ -162,5 +162,5 @@ def _start_worker(events: Any, shares: Any) -> None:
     _relay = _Relay(events.put)
 
 
-def _call(call: Callable[..., Any]) -> Any:
-    return call(console=_relay)
+def _call(call: Callable[[Console], Any]) -> Any:
+    return call(_relay)

@@ -81,12 +81,17 @@ def gate(baseline: Path, candidate: Path, rows: pa.Table, limits: GateLimits) ->
         worst = int(np.nanargmax(difference)) if np.isfinite(difference).any() else 0
         note = f"row {worst + 1} differs most: {old[worst]:.6f} → {new[worst]:.6f}"
         checks.append(Check("score difference", float(difference.max()), limits.tolerance, note))
-    labels = known_labels(rows)
-    positive = is_positive(labels, limits.positive_threshold)
+    label = _labels(rows)
+    known = ~np.isnan(label)
+    positive = is_positive(label[known], limits.positive_threshold)
     if positive.any() and not positive.all():
-        checks.append(_auc_check(rows, old, new, limits))
+        before, after = auc(positive, old[known]), auc(positive, new[known])
+        note = f"{before:.5f} → {after:.5f}"
+        checks.append(Check("AUC drop", before - after, limits.auc_drop, note))
     elif limits.tolerance is None:
-        found = f"lie between {labels.min():g} and {labels.max():g}" if len(labels) else "are none"
+        found = "are none"
+        if known.any():
+            found = f"lie between {np.nanmin(label):g} and {np.nanmax(label):g}"
         raise UserError(
             "without a tolerance of the scores the gate compares AUC, which needs rows of both "
             f"classes; the file's labels {found}, positive from {limits.positive_threshold:g} on: "
@@ -96,20 +101,11 @@ def gate(baseline: Path, candidate: Path, rows: pa.Table, limits: GateLimits) ->
     return checks
 
 
-def known_labels(rows: pa.Table) -> np.ndarray:
-    """Labels of the rows that have one, float `(n,)`."""
+def _labels(rows: pa.Table) -> np.ndarray:
+    """Label of each row, float `(n,)`, NaN where there is none."""
     if "label" not in rows.column_names:
-        return np.zeros(0)
-    label = rows.column("label").to_numpy().astype(float)
-    return label[~np.isnan(label)]
-
-
-def _auc_check(rows: pa.Table, old: np.ndarray, new: np.ndarray, limits: GateLimits) -> Check:
-    label = rows.column("label").to_numpy().astype(float)
-    known = ~np.isnan(label)
-    positive = is_positive(label[known], limits.positive_threshold)
-    before, after = auc(positive, old[known]), auc(positive, new[known])
-    return Check("AUC drop", before - after, limits.auc_drop, f"{before:.5f} → {after:.5f}")
+        return np.full(rows.num_rows, np.nan)
+    return rows.column("label").to_numpy().astype(float)
 
 
 def _latency_check(scorers: list[SavedModelScorer], rows: pa.Table, limits: GateLimits) -> Check:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,15 @@ import numpy as np
 from scipy.optimize import nnls
 
 from kdmatch.errors import UserError
+from kdmatch.teachers.labelled_rows import (
+    MOST_LEVELS,
+    LabelledRows,
+    cut_groups,
+    label_levels,
+    query_folds,
+)
 
 OBJECTIVES = ("regression", "lambdarank", "both")
-_MOST_LEVELS = 31
-_MOST_ROWS = 10_000  # LightGBM refuses a query with more
 _FORMAT = 1
 
 DEFAULTS: dict[str, Any] = {
@@ -32,79 +36,6 @@ DEFAULTS: dict[str, Any] = {
     # More threads than free cores make LightGBM ten times slower, as each tree waits for all.
     "num_threads": 1,
 }
-
-
-def label_levels(label: np.ndarray) -> np.ndarray:
-    """Labels as small ints, by rank of the distinct values, at most 31 of them.
-
-    >>> label_levels(np.array([1.0, 2.33, 3.0, 2.33])).tolist()
-    [0, 1, 2, 1]
-    """
-    low, high = label.min(initial=np.inf), label.max(initial=-np.inf)
-    # What differs by less than a ten-thousandth of the range is one value, written twice.
-    places = np.round((label - low) / max(high - low, 1e-30) * 1e4)
-    values, level = np.unique(places, return_inverse=True)
-    if len(values) > _MOST_LEVELS:
-        level = level * (_MOST_LEVELS - 1) // (len(values) - 1)
-    return level
-
-
-def query_folds(query: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """Fold of each row; rows of one query share it, and folds have equally many queries."""
-    names, index = np.unique(query, return_inverse=True)
-    fold = np.arange(len(names)) % folds
-    np.random.default_rng(seed).shuffle(fold)
-    return fold[index]
-
-
-def _within(group: np.ndarray, most: int) -> np.ndarray:
-    """Sizes of queries, those above `most` cut into parts."""
-    if group.max(initial=0) <= most:
-        return group
-    parts = [[most] * (size // most) + [size % most] * (size % most > 0) for size in group.tolist()]
-    return np.array([size for part in parts for size in part])
-
-
-@dataclass
-class _Rows:
-    """Labelled rows, those of one query together."""
-
-    features: np.ndarray
-    label: np.ndarray
-    group: np.ndarray
-    weight: np.ndarray | None = None
-
-    @classmethod
-    def of(cls, features: Any, label: Any, query: Any, weight: Any = None) -> "_Rows":
-        features, label = np.asarray(features), np.asarray(label, float)
-        _, index = np.unique(np.asarray(query), return_inverse=True)
-        if not len(features) == len(label) == len(index):
-            raise ValueError(f"{len(features)} rows, {len(label)} labels, {len(index)} queries")
-        order = np.argsort(index, kind="stable")
-        order = order[np.isfinite(label[order])]
-        group = np.bincount(index[order])
-        weight = None if weight is None else np.asarray(weight, float)[order]
-        return cls(features[order], label[order], group[group > 0], weight)
-
-    def with_hidden(self, columns: list[int], share: float, seed: int) -> "_Rows":
-        """These rows, and those of `share` of the queries again with `columns` missing."""
-        chosen = np.random.default_rng(seed).random(len(self.group)) < share
-        if not columns or not chosen.any():
-            return self
-        copied = np.repeat(chosen, self.group)
-        hidden = self.features[copied]
-        hidden[:, columns] = np.nan
-        return _Rows(
-            np.concatenate([self.features, hidden]),
-            np.concatenate([self.label, self.label[copied]]),
-            np.concatenate([self.group, self.group[chosen]]),
-            None if self.weight is None else np.concatenate([self.weight, self.weight[copied]]),
-        )
-
-    def has_pairs(self) -> bool:
-        """Whether some query has two different labels."""
-        parts = np.split(self.label, np.cumsum(self.group)[:-1])
-        return any(part.min() < part.max() for part in parts)
 
 
 class GbdtRanker:
@@ -164,8 +95,8 @@ class GbdtRanker:
             UserError: if no row has a label, all labels are equal, or lambdarank finds no query
                 with two of them.
         """
-        rows = _Rows.of(features, label, query, weight)
-        held_out = _Rows.of(*valid) if valid is not None else None
+        rows = LabelledRows.of(features, label, query, weight)
+        held_out = LabelledRows.of(*valid) if valid is not None else None
         if not len(rows.label) or (held_out is not None and not len(held_out.label)):
             raise UserError("the GBDT has no labelled rows to train on or to stop early on")
         if rows.label.min() == rows.label.max():
@@ -191,7 +122,7 @@ class GbdtRanker:
         self.weights = self._weigh(held_out)
         return self
 
-    def _weigh(self, held_out: _Rows | None) -> dict[str, float]:
+    def _weigh(self, held_out: LabelledRows | None) -> dict[str, float]:
         share = np.ones(len(self._boosters))
         if held_out is not None and len(share) > 1:
             scores = np.stack(list(self._standardised(held_out.features).values()), 1)
@@ -200,7 +131,9 @@ class GbdtRanker:
             share = fitted if fitted.sum() > 0 else share
         return dict(zip(self._boosters, (share / share.sum()).tolist(), strict=True))
 
-    def _train(self, objective: str, rows: _Rows, held_out: _Rows | None) -> lightgbm.Booster:
+    def _train(
+        self, objective: str, rows: LabelledRows, held_out: LabelledRows | None
+    ) -> lightgbm.Booster:
         params = {**DEFAULTS, **self.params}
         most, patience = params.pop("num_rounds"), params.pop("early_stopping_rounds")
         params.pop("hidden_share")
@@ -213,13 +146,13 @@ class GbdtRanker:
         if ranking:
             levels = label_levels(np.concatenate(labels))
             labels = np.split(levels, [len(rows.label)])[: len(everything)]
-            params.update(metric="ndcg", eval_at=[10], label_gain=list(range(_MOST_LEVELS + 1)))
+            params.update(metric="ndcg", eval_at=[10], label_gain=list(range(MOST_LEVELS + 1)))
         data = [
             lightgbm.Dataset(
                 part.features,
                 label,
                 weight=part.weight,
-                group=_within(part.group, _MOST_ROWS) if ranking else None,
+                group=cut_groups(part.group) if ranking else None,
             )
             for part, label in zip(everything, labels, strict=True)
         ]

@@ -8,7 +8,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from kdmatch.errors import UserError
-from kdmatch.teachers.gbdt import GbdtRanker, label_levels, query_folds
+from kdmatch.teachers.gbdt import GbdtRanker
+from kdmatch.teachers.labelled_rows import label_levels, query_folds
 
 SMALL: dict[str, Any] = {"num_rounds": 60, "min_data_in_leaf": 10, "early_stopping_rounds": 10}
 
