@@ -35,6 +35,8 @@ def _random_pairs(
     )
 
 
+# First, for xdist reads the groups in a hook of this name too.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With `-n 2 --dist loadgroup` a folder's tests share a process, and its finished runs."""
     if config.pluginmanager.hasplugin("xdist"):

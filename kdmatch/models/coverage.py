@@ -7,10 +7,11 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from kdmatch.data.roles import Role
 from kdmatch.models.match import unit_vectors, units_and_lengths
 
 _WAYS = 4
-COVERAGE_FEATURES = 2 * 6 * _WAYS + 2 * 5 + 2 * 2 + 6 + 2 * _WAYS + 3
+COVERAGE_FEATURES = 2 * 6 * _WAYS + 2 * 5 + 2 * 2 + 6 + 2 * _WAYS + 3 + 3 * _WAYS + 4
 
 
 @keras.saving.register_keras_serializable("kdmatch")
@@ -95,13 +96,16 @@ class Coverage(layers.Layer):
     - Each way: `c` of the query's first word and of its last.
     - Where in the document the first and the last word stand whose stem the query
       has, as shares of its length, and how densely they do between.
+    - Each way: `c` of each side's head, the word that names the thing (see `head_word`),
+      and how alike the two heads are. Their `r`, and in the document the place of its head
+      and how far behind it the last word of the query's head's stem stands.
 
     A GBDT ranker leans on such numbers most; one attention layer cannot
     divide by the length of a side or look for a minimum.
 
     Call args:
         query, document: dict of `ids` and `stems`, int `(batch, words)`,
-            `rarity`, float likewise, `spelling` and `vectors`, float `(batch,
+            `rarity`, float, and `roles`, int, likewise, `spelling` and `vectors`, float `(batch,
             words, …)`, and `mask`, bool `(batch, words)`: the side's words, side by
             side. The two may be the same tensors under different masks.
 
@@ -157,6 +161,7 @@ def coverage_of_units(
         _runs(own, alike[:, :2]),
         _ends(own, best),
         _places(other, best_of_document[:, 1]),
+        _heads(own, other, alike, best, best_of_document),
     ]
     return 4.0 * ops.concatenate(features, axis=1) - 2.0
 
@@ -269,3 +274,56 @@ def _places(side: dict[str, Any], found: Any) -> Any:
     matched = ops.sum(found, axis=1)
     between = ops.maximum((last - first) * count[:, 0] + 1.0, 1.0)
     return ops.stack([ops.minimum(first, 1.0), last, matched / between], axis=1)
+
+
+def head_word(roles: Any, mask: Any) -> Any:
+    """Where the word stands that names the thing: *bar* in *36 in. towel bar for baths*.
+
+    The last that `Role.NAMES`, before the text `Role.ENDS` behind such a word; what
+    stands right behind a number does not end it (*36 in.*, *1,000*).
+
+    Args:
+        roles: int `(batch, words)`.
+        mask: bool `(batch, words)`.
+
+    Returns:
+        float `(batch, words)`: a single 1 in each row, or none.
+
+    >>> roles = np.array([[2, 3, 0, 0, 3, 0]])  # 36 in towel bar for baths
+    >>> ops.convert_to_numpy(head_word(roles, roles >= 0)).tolist()
+    [[0.0, 0.0, 0.0, 1.0, 0.0, 0.0]]
+    """
+    roles = ops.where(mask, roles, int(Role.PASSES))
+    # One before the first, so that 0 may stand for "nowhere".
+    place = ops.cumsum(ops.ones_like(roles), axis=1)
+    far = 1 + ops.max(place, axis=1, keepdims=True)
+    names = ops.equal(roles, int(Role.NAMES))
+    counted = ops.pad(ops.equal(roles, int(Role.NUMBER))[:, :-1], ((0, 0), (1, 0)))
+    ends = ops.logical_and(ops.equal(roles, int(Role.ENDS)), ops.logical_not(counted))
+    first = ops.min(ops.where(names, place, far), axis=1, keepdims=True)
+    ends = ops.logical_and(ends, ops.greater(place, first))
+    end = ops.min(ops.where(ends, place, far), axis=1, keepdims=True)
+    inside = ops.where(ops.logical_and(names, ops.less(place, end)), place, 0)
+    last = ops.max(inside, axis=1, keepdims=True)
+    return ops.cast(ops.logical_and(ops.equal(place, last), names), "float32")
+
+
+def _heads(
+    own: dict[str, Any], other: dict[str, Any], alike: Any, best: Any, best_of_document: Any
+) -> Any:
+    """How the sides' heads are covered, alike, rare, and where: `(batch, 3 · ways + 4)`."""
+    head, thing = (head_word(side["roles"], side["mask"]) for side in (own, other))
+    # (batch, ways, document words): how alike each is to the query's head
+    asked = ops.sum(alike * head[:, None, :, None], axis=2)
+    covered = [
+        ops.sum(best * head[:, None], axis=2),
+        ops.sum(best_of_document * thing[:, None], axis=2),
+        ops.sum(asked * thing[:, None], axis=2),
+    ]
+    place = other["number"] / ops.maximum(other["total"][:, :1], 1.0)
+    at = ops.sum(place * thing, axis=1)
+    found = ops.max(place * asked[:, 1], axis=1)
+    rare = [ops.sum(side["rare"] * one, axis=1) for side, one in ((own, head), (other, thing))]
+    # Half way where there is nothing to compare.
+    behind = ops.where(ops.greater(found * at, 0.0), 0.5 + (found - at) / 2.0, 0.5)
+    return ops.concatenate([*covered, ops.stack([*rare, at, behind], axis=1)], axis=1)

@@ -65,7 +65,9 @@ class EncoderMatcher(Matcher):
         }
         mask = ops.not_equal(inputs["token_ids"], 0)
         own = inputs["segment_ids"]
-        stems, rarity = traits(inputs["token_ids"]) if traits is not None else (None, None)
+        stems, rarity, roles = (
+            traits(inputs["token_ids"]) if traits is not None else (None, None, None)
+        )
         if isinstance(segments, DetailedMatchSegments):
             own = segments(*inputs.values(), stems, rarity)
         elif segments is not None:
@@ -84,6 +86,7 @@ class EncoderMatcher(Matcher):
                 "ids": inputs["token_ids"],
                 "stems": stems,
                 "rarity": rarity,
+                "roles": roles,
                 "spelling": spelling(*inputs.values()),
                 "vectors": encoder.get_layer("token_embedding")(inputs["token_ids"]),
             }

@@ -107,7 +107,7 @@ class TextCnnMatcher(Matcher):
                 for a, b in pairs
             ]
         if traits is not None:
-            stems, rarity = map(list, zip(*map(traits, sides), strict=True))
+            stems, rarity, roles = map(list, zip(*map(traits, sides), strict=True))
             rarity = [
                 own * ops.cast(mask, own.dtype) for own, mask in zip(rarity, masks, strict=True)
             ]
@@ -134,6 +134,7 @@ class TextCnnMatcher(Matcher):
                     "ids": sides[a],
                     "stems": stems[a],
                     "rarity": rarity[a],
+                    "roles": roles[a],
                     "spelling": spelling(sides[a]),
                     "vectors": vectors[a],
                     "mask": ops.not_equal(stems[a], 0),

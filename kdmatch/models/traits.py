@@ -9,10 +9,10 @@ from keras import layers, ops
 
 @keras.saving.register_keras_serializable("kdmatch")
 class TokenTraits(layers.Layer):
-    """Two tables that come with a vocabulary: the stem of a token and its rarity.
+    """Tables that come with a vocabulary: a token's stem, its rarity and its `Role`.
 
     Not trained; saved and exported with the weights. Until `set_tables` each
-    token is its own stem (0 is padding) and none is rare.
+    token is its own stem (0 is padding), none is rare and all may name things.
 
     Args:
         vocabulary_size: int.
@@ -21,8 +21,8 @@ class TokenTraits(layers.Layer):
         ids: int `(batch, length)`.
 
     Returns:
-        stems, int32, and rarity, float in [0, 1], both `(batch, length)`. Stem
-        0 matches nothing.
+        stems, int32, rarity, float in [0, 1], and roles, int32, each `(batch, length)`.
+        Stem 0 matches nothing.
     """
 
     def __init__(self, vocabulary_size: int, **kwargs: Any) -> None:
@@ -39,12 +39,19 @@ class TokenTraits(layers.Layer):
         self._rarity = self.add_weight(
             shape=size, trainable=False, name="rarity", initializer="zeros"
         )
+        self._roles = self.add_weight(
+            shape=size, dtype="int8", trainable=False, name="roles", initializer="zeros"
+        )
         self.built = True
 
-    def set_tables(self, stems: np.ndarray, rarity: np.ndarray) -> None:
-        """Load the vocabulary's tables, int and float, each `(vocabulary_size,)`."""
+    def set_tables(
+        self, stems: np.ndarray, rarity: np.ndarray, roles: np.ndarray | None = None
+    ) -> None:
+        """Load the vocabulary's tables, int, float and int, each `(vocabulary_size,)`."""
         self._stems.assign(stems)
         self._rarity.assign(rarity)
+        if roles is not None:
+            self._roles.assign(roles.astype(np.int8))
 
     def all_ids(self) -> np.ndarray:
         """The whole vocabulary as one row, int32 `(1, vocabulary_size)`."""
@@ -52,12 +59,16 @@ class TokenTraits(layers.Layer):
 
     def call(self, ids: Any) -> Any:
         ids = ops.cast(ids, "int32")
-        return ops.take(self._stems, ids, axis=0), ops.take(self._rarity, ids, axis=0)
+        stems, rarity, roles = (
+            ops.take(table, ids, axis=0) for table in (self._stems, self._rarity, self._roles)
+        )
+        return stems, rarity, ops.cast(roles, "int32")
 
     def compute_output_spec(self, ids: Any) -> Any:
         return (
             keras.KerasTensor(ids.shape, dtype="int32"),
             keras.KerasTensor(ids.shape, dtype=self.compute_dtype),
+            keras.KerasTensor(ids.shape, dtype="int32"),
         )
 
     def get_config(self) -> dict[str, Any]:

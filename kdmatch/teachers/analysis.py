@@ -8,42 +8,12 @@ from dataclasses import dataclass
 
 import rjieba
 
+from kdmatch.text.english import BREAKS, PREPOSITIONS, STOP_WORDS, UNITS
 from kdmatch.text.stem import stem
 
 LANGUAGES = ("auto", "en", "zh")
 
-_UNITS = {
-    "inch": ("inches", "inch", "in", '"', "''", "”"),
-    "foot": ("feet", "foot", "ft", "'", "’"),
-    "yard": ("yards", "yard", "yd"),
-    "pound": ("pounds", "pound", "lbs", "lb"),
-    "ounce": ("ounces", "ounce", "oz"),
-    "gallon": ("gallons", "gallon", "gal"),
-    "quart": ("quarts", "quart", "qt"),
-    "liter": ("liters", "litres", "liter", "litre", "l"),
-    "watt": ("watts", "watt", "w"),
-    "volt": ("volts", "volt", "v"),
-    "amp": ("amperes", "ampere", "amps", "amp", "a"),
-    "degree": ("degrees", "degree", "deg", "°"),
-    "gauge": ("gauge", "ga"),
-    "pack": ("packs", "pack", "pk"),
-    "piece": ("pieces", "piece", "pcs", "pc"),
-    "count": ("count", "ct"),
-    "hour": ("hours", "hour", "hrs", "hr"),
-    "minute": ("minutes", "minute", "min"),
-    "mm": ("millimeters", "millimeter", "mm"),
-    "cm": ("centimeters", "centimeter", "cm"),
-    "meter": ("meters", "meter", "m"),
-    "kg": ("kg",),
-    "gram": ("grams", "gram", "g"),
-    "ton": ("tons", "ton"),
-    "btu": ("btus", "btu"),
-    "psi": ("psi",),
-    "hp": ("horsepower", "hp"),
-    "season": ("season",),
-    "episode": ("episode", "ep"),
-}
-_CANONICAL = {spelling: unit for unit, spellings in _UNITS.items() for spelling in spellings}
+_CANONICAL = {spelling: unit for unit, spellings in UNITS.items() for spelling in spellings}
 _SPELLINGS = "|".join(re.escape(s) for s in sorted(_CANONICAL, key=len, reverse=True))
 
 _MOST_CHARACTERS = 8192
@@ -64,10 +34,6 @@ _ZH_UNIT = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]|[^\W_\u3400-\u9fff\uf900-\u
 _ZH_MEASURE = re.compile(r"(\d+(?:\.\d+)?)\s*([\u3400-\u9fff]|[a-z%]+)?")
 _ZH_ORDINAL = re.compile(r"第([一二三四五六七八九十]{1,3})")
 _ZH_DIGITS = {digit: value for value, digit in enumerate("零一二三四五六七八九")}
-
-_PREPOSITIONS = frozenset(["in", "with", "for", "from", "by", "on", "without", "to", "at"])
-_STOP = _PREPOSITIONS.union("the a an of and or is are how what x w".split())  # noqa: SIM905
-_BREAKS = frozenset("(,;|")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,21 +116,21 @@ def _analyse_english(text: str) -> Analysis:
     head = -1
     head_is_final = False
     for position, token in enumerate(tokens):
-        if token in _BREAKS or token in _STOP:
-            head_is_final |= head >= 0 and (token in _BREAKS or token in _PREPOSITIONS)
+        if token in BREAKS or token in STOP_WORDS:
+            head_is_final |= head >= 0 and (token in BREAKS or token in PREPOSITIONS)
             continue
         if _NUMBER.match(token):
             after = tokens[position + 1] if position + 1 < len(tokens) else ""
-            unit = after if after.removeprefix("sq").removeprefix("cu") in _UNITS else ""
+            unit = after if after.removeprefix("sq").removeprefix("cu") in UNITS else ""
             measures.add((token, unit))
-        elif token not in _UNITS and not head_is_final and not token.isdigit():
+        elif token not in UNITS and not head_is_final and not token.isdigit():
             head = len(words)
         words.append(token)
     if not words:
-        words = [token for token in tokens if token not in _BREAKS]
+        words = [token for token in tokens if token not in BREAKS]
         head = len(words) - 1
     return Analysis(
-        " ".join(token for token in tokens if token not in _BREAKS),
+        " ".join(token for token in tokens if token not in BREAKS),
         tuple(words),
         tuple(map(stem, words)),
         frozenset(measures),

@@ -1,4 +1,4 @@
-"""What a token is like, told to matchers beside its id: its stem, rarity and spelling."""
+"""What a token is like, told to matchers beside its id: its stem, rarity, role and spelling."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,10 +6,13 @@ from typing import Any
 import numpy as np
 
 from kdmatch.data.ids import PairIds
+from kdmatch.data.roles import Role
+from kdmatch.text.english import BREAKS, PREPOSITIONS, STOP_WORDS, UNITS
 from kdmatch.text.letters import letter_pairs
 from kdmatch.text.stem import stem
 
 CONTINUES = "##"
+_UNNAMING = STOP_WORDS.union(spelling for spellings in UNITS.values() for spelling in spellings)
 
 
 def stem_ids(vocabulary: Sequence[str]) -> np.ndarray:
@@ -29,6 +32,15 @@ def stem_ids(vocabulary: Sequence[str]) -> np.ndarray:
         ],
         np.int32,
     )
+
+
+def roles(vocabulary: Sequence[str]) -> np.ndarray:
+    """The `Role` of each token, int8 `(vocabulary,)`.
+
+    >>> roles(["[SEP]", "towel", "36", "in", "inch", "-", ","]).tolist()
+    [1, 0, 2, 3, 1, 1, 3]
+    """
+    return np.array([_role(token) for token in vocabulary], np.int8)
 
 
 def rarity(ids: PairIds, size: int) -> np.ndarray:
@@ -89,7 +101,7 @@ def spellings(vocabulary: Sequence[str], dimension: int) -> tuple[np.ndarray, np
 
 
 def set_vocabulary(matcher: Any, vocabulary: Sequence[str], ids: PairIds) -> None:
-    """Fill what a matcher's `match_details` and `match_coverage` look up: stems, rarity, spelling.
+    """Fill what `match_details` and `match_coverage` look up: stems, rarity, roles, spelling.
 
     Without it no stems match, no token counts as rare and none is spelled like another. The
     tables are saved with the weights. A matcher that was built with neither needs none of it.
@@ -100,13 +112,25 @@ def set_vocabulary(matcher: Any, vocabulary: Sequence[str], ids: PairIds) -> Non
         ids: PairIds of the training pairs, over which rarity is counted.
     """
     if matcher.traits is not None:
-        matcher.traits.set_tables(stem_ids(vocabulary), rarity(ids, len(vocabulary)))
+        matcher.traits.set_tables(
+            stem_ids(vocabulary), rarity(ids, len(vocabulary)), roles(vocabulary)
+        )
     if matcher.spelling is not None:
         matcher.spelling.set_tables(*spellings(vocabulary, matcher.spelling.dimension))
 
 
 def _is_special(token: str) -> bool:
     return token == "\ufffd" or (token.startswith("[") and token.endswith("]"))
+
+
+def _role(token: str) -> Role:
+    word = token.removeprefix(CONTINUES)
+    if word in PREPOSITIONS or word in BREAKS:
+        return Role.ENDS
+    if word.isdigit():
+        return Role.NUMBER
+    named = word.isalnum() and not _is_special(token)
+    return Role.NAMES if named and word not in _UNNAMING else Role.PASSES
 
 
 def _parts(token: str) -> list[str]:

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from keras import ops
 
-from kdmatch.models.coverage import COVERAGE_FEATURES, Coverage, WordSpelling
+from kdmatch.models.coverage import COVERAGE_FEATURES, Coverage, WordSpelling, head_word
 from kdmatch.models.registry import build_matcher
-from kdmatch.text.traits import spellings
+from kdmatch.text.traits import roles, spellings
 
-WORDS = ["[PAD]", "red", "towel", "towels", "bar", "lamp"]
-STEMS = np.array([0, 1, 2, 2, 4, 5], np.int32)
-RARITY = np.array([0.0, 0.2, 0.8, 0.8, 0.5, 0.9], np.float32)
+WORDS = ["[PAD]", "red", "towel", "towels", "bar", "lamp", "for", "36"]
+STEMS = np.array([0, 1, 2, 2, 4, 5, 6, 7], np.int32)
+RARITY = np.array([0.0, 0.2, 0.8, 0.8, 0.5, 0.9, 0.0, 0.6], np.float32)
 WAYS = ("token", "stem", "spelling", "embedding")
 
 
@@ -23,6 +23,7 @@ def side(ids: list[int], length: int) -> dict[str, np.ndarray]:
         "ids": row,
         "stems": STEMS[row],
         "rarity": RARITY[row],
+        "roles": roles(WORDS)[row],
         "spelling": vectors[row].astype(np.float32),
         "vectors": np.eye(len(WORDS), dtype=np.float32)[row],
         "mask": row != 0,
@@ -83,8 +84,50 @@ def test_the_ends_of_the_query_and_where_its_words_stand():
     assert ends[WAYS.index("token")] == close(1, 0)
     assert ends[WAYS.index("stem")] == close(1, 1)
     # The second and the last of four words, and between them two of three.
-    assert found[76:] == close(2 / 4, 4 / 4, 2 / 3)
-    assert features([4], [5, 1])[76:] == close(1, 0, 0)
+    assert found[76:79] == close(2 / 4, 4 / 4, 2 / 3)
+    assert features([4], [5, 1])[76:79] == close(1, 0, 0)
+
+
+def test_the_words_that_name_the_things():
+    # towel bar / towels for a lamp: the query's head is nowhere, the document's is asked for.
+    found = features([2, 4], [3, 6, 5])
+    asked, thing, both = found[79:91].reshape(3, 4)
+    assert asked[:2] == close(0, 0)
+    assert thing[:2] == close(0, 1)
+    assert both[:2] == close(0, 0)
+    assert found[91:] == close(0.5, 0.8, 1 / 3, 0.5)
+    # lamp / lamp bar: it is there, one of two words before the document's head.
+    found = features([5], [5, 4])
+    assert found[79:91].reshape(3, 4)[:, 0] == close(1, 0, 0)
+    assert found[91:] == close(0.9, 0.5, 1, 0.5 + (1 / 2 - 1) / 2)
+    # Numbers name nothing, and without a name there is no head.
+    assert found_nothing(features([7], [5, 4]))
+    assert found_nothing(features([7], []))
+    assert features([5, 7], [5])[79:91] == pytest.approx(features([5], [5])[79:91])
+
+
+def found_nothing(found: np.ndarray) -> bool:
+    asked, _, both = found[79:91].reshape(3, 4)
+    return not asked.any() and not both.any() and found[91] == 0 and found[94] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "head"),
+    [
+        ("red towel bar", 2),
+        ("towel bar for lamp", 1),
+        ("36 in towel bar", 3),
+        ("for lamp", 1),
+        ("towel 36 , bar", 3),
+        ("towel , bar", 0),
+        ("36", None),
+    ],
+)
+def test_the_head_is_the_last_name_before_the_text_goes_on(text: str, head: int | None):
+    words = text.split()
+    row = np.concatenate([roles(words), [0, 0]])[None]
+    found = ops.convert_to_numpy(head_word(row, np.arange(len(words) + 2)[None] < len(words)))[0]
+    assert np.flatnonzero(found).tolist() == ([] if head is None else [head])
 
 
 def test_a_misspelt_word_is_nearly_covered_and_a_strange_one_is_not():

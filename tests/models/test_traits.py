@@ -10,6 +10,7 @@ from kdmatch.models.traits import DetailedMatchChannels, DetailedMatchSegments, 
 CLS, SEP = 2, 3
 STEMS = np.array([0, 0, 0, 0, 4, 5, 6, 6, 8, 9])  # 7 is a form of 6; 0 to 3 are no words
 RARITY = np.array([1, 1, 0, 0, 0, 0.3, 0.5, 0.6, 0.99, 1], np.float32)
+ROLES = np.array([1, 1, 1, 1, 0, 2, 0, 0, 3, 0])
 
 
 def numpy(tensor) -> np.ndarray:
@@ -25,7 +26,7 @@ def traits() -> TokenTraits:
 def segments(query: list[int], document: list[int]) -> list[dict[str, int]]:
     tokens = np.array([[CLS, *query, SEP, *document, SEP, 0]])
     sides = np.array([[0] * (len(query) + 2) + [1] * (len(document) + 1) + [0]])
-    ids = numpy(DetailedMatchSegments()(tokens, sides, *traits()(tokens)))[0].tolist()
+    ids = numpy(DetailedMatchSegments()(tokens, sides, *traits()(tokens)[:2]))[0].tolist()
     return [
         {"side": i & 1, "exact": i >> 1 & 1, "stem": i >> 2 & 1, "run": i >> 3 & 1, "rare": i >> 4}
         for i in ids
@@ -58,7 +59,7 @@ def test_rarity_in_steps():
 
 def test_channels_by_hand():
     layer = traits()
-    (q, rare), (d, _) = layer(np.array([[7, 5, 9, 0]])), layer(np.array([[6, 5, 4]]))
+    (q, rare, _), (d, *_) = layer(np.array([[7, 5, 9, 0]])), layer(np.array([[6, 5, 4]]))
     channels = numpy(DetailedMatchChannels()(q, d, rare))[0]
     assert channels[:3] == pytest.approx(np.array([[1, 1, 0.6], [1, 1, 0.3], [0, 0, 1]]), abs=1e-6)
 
@@ -68,10 +69,11 @@ def test_the_tables_travel_with_the_weights_and_are_not_trained(preset, tmp_path
     matcher, other = (
         build_matcher(preset, vocabulary_size=len(STEMS), match_details=True) for _ in range(2)
     )
-    matcher.traits.set_tables(STEMS, RARITY)
+    matcher.traits.set_tables(STEMS, RARITY, ROLES)
     matcher.save_weights(tmp_path / "x.weights.h5")
     other.load_weights(tmp_path / "x.weights.h5")
-    stems, rarity = other.traits(np.arange(len(STEMS))[None])
+    stems, rarity, roles = other.traits(np.arange(len(STEMS))[None])
     assert numpy(stems)[0].tolist() == STEMS.tolist()
     assert numpy(rarity)[0] == pytest.approx(RARITY)
+    assert numpy(roles)[0].tolist() == ROLES.tolist()
     assert not matcher.traits.trainable_weights

@@ -246,11 +246,11 @@ def test_memory_does_not_grow_from_trial_to_trial(run: MakeRun) -> None:
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
     megabytes = []
-    for i in range(20):
+    for i in range(14):
         trainer.train({}, root / "search" / "memory" / f"trial_{i}", Rung(1))
         megabytes.append(resident())
-    print("MiB after trials 5, 10, 15, 20:", [round(m) for m in megabytes[4::5]])
-    assert megabytes[19] - megabytes[4] < 40
+    print("MiB after trials 4, 9, 14:", [round(m) for m in megabytes[3::5]])
+    assert megabytes[13] - megabytes[3] < 27
 
 
 def test_the_yaml_of_the_winner_says_where_it_comes_from(run: MakeRun) -> None:

@@ -14,7 +14,7 @@ from kdmatch.serving.bulk import score_file
 from kdmatch.serving.engines import load_engine
 from kdmatch.serving.formats import export_format
 from kdmatch.serving.tokenizer import PairTokenizer, write_tokenizer
-from kdmatch.text.traits import spellings, stem_ids
+from kdmatch.text.traits import roles, spellings, stem_ids
 from kdmatch.text.wordpiece import SPECIAL_TOKENS, WordPieceEncoder
 from kdmatch.text.words import PADDING, UNKNOWN, WordEncoder
 
@@ -91,7 +91,9 @@ def test_scores_are_those_of_keras(tmp_path, format, preset, kind, arguments):
     for weight in matcher.trainable_variables:
         weight.assign_add(generator.normal(0, 0.3, weight.shape))
     if matcher.traits is not None:
-        matcher.traits.set_tables(stem_ids(encoder.vocabulary), generator.random(size))
+        matcher.traits.set_tables(
+            *(stem_ids(encoder.vocabulary), generator.random(size)), roles(encoder.vocabulary)
+        )
     if matcher.spelling is not None:
         matcher.spelling.set_tables(*spellings(encoder.vocabulary, matcher.spelling.dimension))
     for _ in range(2):  # The second takes the place of the first.

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kdmatch.data.roles import Role
 from kdmatch.errors import UserError
 from kdmatch.models.registry import build_matcher
 from kdmatch.serving.export import export
@@ -117,7 +118,9 @@ def matcher_of(case: str) -> keras.Model:
         vocabulary = ENCODERS[kind]().vocabulary
         stems = stem_ids(vocabulary)
         stems[vocabulary.index("bulb")] = stems[vocabulary.index("light")]
-        matcher.traits.set_tables(stems, generator.random(size))
+        matcher.traits.set_tables(
+            stems, generator.random(size), generator.integers(0, len(Role), size)
+        )
     if matcher.spelling is not None:
         matcher.spelling.set_tables(*spellings(vocabulary, matcher.spelling.dimension))
     return matcher

@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("tensorflow_text")
 
+from kdmatch.data.roles import Role
 from kdmatch.models.registry import build_matcher
 from kdmatch.serving import engines
 from kdmatch.serving.engines.torch_weights import export_torch
@@ -45,7 +46,8 @@ def test_scores_are_those_of_keras(preset, options, tmp_path):
     if matcher.traits is not None:
         stems = np.arange(len(encoder.vocabulary))
         stems[-1] = stems[-2]
-        matcher.traits.set_tables(stems, generator.random(len(stems)))
+        roles = generator.integers(0, len(Role), len(stems))
+        matcher.traits.set_tables(stems, generator.random(len(stems)), roles)
     if matcher.spelling is not None:
         matcher.spelling.set_tables(*spellings(encoder.vocabulary, matcher.spelling.dimension))
     scorer = engines.load("pytorch", export_torch(matcher, encoder, tmp_path))

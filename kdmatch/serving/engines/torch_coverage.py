@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kdmatch.data.roles import Role
+
 
 class Spelling(nn.Module):
     """Spelling of the word that a token belongs to."""
@@ -50,6 +52,7 @@ def coverage(query: dict[str, Any], document: dict[str, Any]) -> Tensor:
         )
         features.append((a * b).sum(-1))
     features += [own.runs(table[:, :2]), own.ends(best), other.places(best_of_document[:, 1])]
+    features.append(_heads(own, other, table, best, best_of_document))
     return 4.0 * torch.cat(features, 1) - 2.0
 
 
@@ -63,6 +66,7 @@ class _Side:
         self.total = weights.sum(2)
         self.shares = weights / self.total[:, :, None].clamp_min(1e-6)
         self.number = self.real.cumsum(1)
+        self.head = _head(side["roles"].masked_fill(~side["mask"], Role.PASSES))
 
     def covered(self, best: Tensor) -> Tensor:
         real, rare = self.real[:, None], self.rare[:, None]
@@ -111,6 +115,33 @@ class _Side:
         last = (place * found).amax(1)
         between = ((last - first) * count[:, 0] + 1.0).clamp_min(1.0)
         return torch.stack([first.clamp_max(1.0), last, found.sum(1) / between], 1)
+
+
+def _head(roles: Tensor) -> Tensor:
+    names, far = roles == Role.NAMES, roles.shape[1] + 1
+    place = torch.arange(1, far).expand_as(roles)
+    counted = nn.functional.pad(roles[:, :-1] == Role.NUMBER, (1, 0))
+    first = place.masked_fill(~names, far).amin(1, keepdim=True)
+    ends = (roles == Role.ENDS) & ~counted & (place > first)
+    end = place.masked_fill(~ends, far).amin(1, keepdim=True)
+    last = (place * (names & (place < end))).amax(1, keepdim=True)
+    return ((place == last) & names).float()
+
+
+def _heads(
+    own: _Side, other: _Side, table: Tensor, best: Tensor, best_of_document: Tensor
+) -> Tensor:
+    asked = (table * own.head[:, None, :, None]).sum(2)
+    covered = [
+        (best * own.head[:, None]).sum(2),
+        (best_of_document * other.head[:, None]).sum(2),
+        (asked * other.head[:, None]).sum(2),
+    ]
+    place = other.number / other.total[:, :1].clamp_min(1.0)
+    at, found = (place * other.head).sum(1), (place * asked[:, 1]).amax(1)
+    behind = torch.where(found * at > 0, 0.5 + (found - at) / 2.0, 0.5)
+    rare = [(side.rare * side.head).sum(1) for side in (own, other)]
+    return torch.cat([*covered, torch.stack([*rare, at, behind], 1)], 1)
 
 
 def unit(vectors: Tensor) -> Tensor:

@@ -112,18 +112,21 @@ class Transformer(nn.Module):
 
 
 class Traits(nn.Module):
-    """Stems and rarity, and what `match_details` makes of them."""
+    """Stems, rarity and roles, and what `match_details` makes of them."""
 
     stems: Tensor
     rarity: Tensor
+    roles: Tensor
 
     def __init__(self, weights: Weights) -> None:
         super().__init__()
         self.register_buffer("stems", weights["traits/stems"].long())
         self.register_buffer("rarity", weights["traits/rarity"])
+        self.register_buffer("roles", weights["traits/roles"].long())
 
     def of(self, ids: Tensor) -> dict[str, Tensor]:
-        return {"ids": ids, "stems": self.stems[ids], "rarity": self.rarity[ids]}
+        tables = {"stems": self.stems, "rarity": self.rarity, "roles": self.roles}
+        return {"ids": ids, **{name: table[ids] for name, table in tables.items()}}
 
     def segments(self, tokens: Tensor, sides: Tensor, across: Tensor, steps: int = 4) -> Tensor:
         stems = self.stems[tokens]

@@ -34,11 +34,13 @@ def cover_words(
             "ids": numbers,
             "stems": stems,
             "rarity": rarity,
+            "roles": roles,
             **_at(numbers, spelling=spelled, vectors=vectors),
             "mask": tf.not_equal(stems, 0),
         }
-        for numbers, stems, rarity in zip(
-            (page.query, page.document), details.stems, details.rarity, strict=True
+        for numbers, stems, rarity, roles in zip(
+            *((page.query, page.document), details.stems, details.rarity, details.roles),
+            strict=True,
         )
     )
     near = _cosines(query, document, "vectors") if similarity is None else similarity.cosine
@@ -97,6 +99,7 @@ def _side(
         "ids": ids,
         "stems": stems,
         "rarity": tf.gather(tables.rarity, ids),
+        "roles": tf.gather(tables.roles, ids),
         **_at(token, spelling=spelled),
         **_at(ids, vectors=embeddings),
         "mask": tf.logical_and(inside, tf.not_equal(stems, 0)),

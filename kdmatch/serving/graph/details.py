@@ -12,24 +12,25 @@ from kdmatch.serving.graph.words import PageWords
 
 @dataclass(frozen=True)
 class Details:
-    """Stems and rarity of a page's words.
+    """Stems, rarity and roles of a page's words.
 
     Attributes:
         stems: of query and document, int32 `(batch, words)`.
         rarity: likewise, float32, 0 for padding.
+        roles: likewise, int32.
     """
 
     stems: Sequence[tf.Tensor]
     rarity: Sequence[tf.Tensor]
+    roles: Sequence[tf.Tensor]
 
     @classmethod
     def of(cls, page: PageWords, tables: TraitTables) -> "Details":
-        stems, rarity = (tf.gather(table, page.words) for table in (tables.stems, tables.rarity))
+        of_words = [
+            tf.gather(table, page.words) for table in (tables.stems, tables.rarity, tables.roles)
+        ]
         sides = (page.query, page.document)
-        return cls(
-            [tf.gather(stems, numbers) for numbers in sides],
-            [tf.gather(rarity, numbers) for numbers in sides],
-        )
+        return cls(*([tf.gather(one, numbers) for numbers in sides] for one in of_words))
 
     def channels(self) -> list[tf.Tensor]:
         """Of query and document, float32 `(batch, words, 3)`."""

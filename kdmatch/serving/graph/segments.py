@@ -30,11 +30,13 @@ class TraitTables:
     Attributes:
         stems: int32 `(vocabulary,)`. 0 matches nothing.
         rarity: float32 `(vocabulary,)`, in [0, 1]; 0 for padding.
+        roles: int32 `(vocabulary,)`. `kdmatch.data.roles.Role`.
         spelling: SpellingTables, or None without `match_coverage`.
     """
 
     stems: np.ndarray
     rarity: np.ndarray
+    roles: np.ndarray
     spelling: SpellingTables | None = None
 
     @classmethod
@@ -43,12 +45,12 @@ class TraitTables:
         if matcher.traits is None:
             return None
         traits = matcher.traits
-        stems, rarity = (np.asarray(table)[0] for table in traits(traits.all_ids()))
+        stems, rarity, roles = (np.asarray(table)[0] for table in traits(traits.all_ids()))
         rarity = rarity.astype(np.float32)
         rarity[0] = 0.0
         own = matcher.spelling
         spelling = SpellingTables(*own.tables()) if own is not None else None
-        return cls(stems.astype(np.int32), rarity, spelling)
+        return cls(stems.astype(np.int32), rarity, roles.astype(np.int32), spelling)
 
 
 def match_segments(page: Packed, vocabulary_size: int) -> tf.Tensor:
