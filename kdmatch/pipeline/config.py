@@ -74,9 +74,16 @@ class WordsConfig(Section):
 
 
 class TextConfig(Section):
-    """Both encoders, and the language of the GBDT's text features."""
+    """Both encoders.
+
+    Attributes:
+        language: of the GBDT's text features.
+        correct: whether a query's words that no document has are corrected, for all
+            matchers (uncased ones); see `kdmatch.text.spelling`.
+    """
 
     language: Literal["auto", "en", "zh"] = "auto"
+    correct: bool = True
     wordpiece: WordPieceConfig = WordPieceConfig()
     words: WordsConfig = WordsConfig()
 

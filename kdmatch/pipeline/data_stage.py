@@ -92,17 +92,25 @@ def corpus_texts(config: Config, folder: Path) -> Iterator[str]:
     Queries of valid and test are not among them.
     """
     for split in (*SPLITS, "unlabelled"):
-        path = folder / f"{split}.parquet"
-        if path.exists():
-            columns = ["document"] if split in ("valid", "test") else ["document", "query"]
-            table = pq.read_table(path, columns=columns)
-            for column in columns:
-                yield from table.column(column).unique().to_pylist()
+        yield from _distinct(folder / f"{split}.parquet", "document")
+    yield from query_texts(folder)
     for name in config.data.corpus:
         path = Path(name).expanduser()
         opened = lzma.open if path.suffix == ".xz" else open
         with opened(path, "rt", encoding="utf-8", errors="replace") as lines:
             yield from (line.rstrip("\n") for line in lines)
+
+
+def query_texts(folder: Path) -> Iterator[str]:
+    """The queries among `corpus_texts`."""
+    for split in ("train", "unlabelled"):
+        yield from _distinct(folder / f"{split}.parquet", "query")
+
+
+def _distinct(table: Path, column: str) -> list[str]:
+    if not table.exists():
+        return []
+    return pq.read_table(table, columns=[column]).column(column).unique().to_pylist()
 
 
 def make_transfer(config: Config, data: Path, folder: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from kdmatch.data.ids import PairIds
 from kdmatch.errors import UserError
 from kdmatch.models.starts import resolve_pretrained
 from kdmatch.pipeline.config import Config
-from kdmatch.pipeline.data_stage import corpus_texts
+from kdmatch.pipeline.data_stage import corpus_texts, query_texts
 from kdmatch.pipeline.model_checks import wordpiece_dimension
 
 _ENCODE_ROWS = 4096
@@ -23,6 +23,7 @@ def prepare_text(config: Config, data: Path, folder: Path) -> dict[str, int]:
         build_vocabulary,
         build_wordpiece_vocabulary,
         count_words,
+        learn_spelling,
         train_word2vec,
     )
     from kdmatch.text.wordpiece import WordPieceEncoder
@@ -30,6 +31,9 @@ def prepare_text(config: Config, data: Path, folder: Path) -> dict[str, int]:
 
     settings = config.text.wordpiece
     counts = count_words(corpus_texts(config, data))
+    spelling = None
+    if config.text.correct:
+        spelling = learn_spelling(counts, count_words(query_texts(data)))
     wordpiece = WordPieceEncoder(
         _read_vocabulary(settings.vocabulary)
         if settings.vocabulary
@@ -37,11 +41,12 @@ def prepare_text(config: Config, data: Path, folder: Path) -> dict[str, int]:
         settings.lower_case,
         settings.max_query_tokens,
         settings.max_tokens,
+        spelling if settings.lower_case else None,
     )
     wordpiece.save(folder / "wordpiece")
     chosen = config.text.words
     vocabulary = build_vocabulary(counts, chosen.vocabulary_size, chosen.min_count)
-    words = WordEncoder(vocabulary, chosen.max_query_words, chosen.max_document_words)
+    words = WordEncoder(vocabulary, chosen.max_query_words, chosen.max_document_words, spelling)
     words.save(folder / "words")
 
     def train_vectors(encoder: WordPieceEncoder | WordEncoder, length: int) -> None:

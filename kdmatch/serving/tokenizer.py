@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from kdmatch.errors import UserError
+from kdmatch.text.spelling import Spelling
 
 TOKENIZER_FILE = "tokenizer.json"
 _BYTES_PER_TOKEN = 32
@@ -134,6 +135,7 @@ class PairTokenizer:
                 "export the model again"
             ) from error
         self._settings = settings
+        self._spelling = Spelling.load(folder)
         vocabulary = self._tokenizer.get_vocab()
         self._cls, self._sep = vocabulary.get("[CLS]", 0), vocabulary.get("[SEP]", 0)
         self._lay_out = {"wordpiece": self._packed, "words": self._sides}[settings["kind"]]
@@ -145,7 +147,9 @@ class PairTokenizer:
         most, longest = self._settings["max_query_tokens"], self._settings["max_tokens"]
         rows, sides = [], []
         for query, document in zip(
-            self._tokenize(queries, longest), self._tokenize(documents, longest), strict=True
+            self._tokenize(queries, longest, self._spelling),
+            self._tokenize(documents, longest),
+            strict=True,
         ):
             left = [self._cls, *query[:most], self._sep]
             right = [*document[: longest - 1 - len(left)], self._sep]
@@ -155,19 +159,23 @@ class PairTokenizer:
 
     def _sides(self, queries: Sequence[str], documents: Sequence[str]) -> dict[str, np.ndarray]:
         return {
-            f"{side}_ids": _pad([ids[:most] for ids in self._tokenize(texts, most)])
-            for side, texts, most in (
-                ("query", queries, self._settings["max_query_words"]),
-                ("document", documents, self._settings["max_document_words"]),
+            f"{side}_ids": _pad([ids[:most] for ids in self._tokenize(texts, most, spelling)])
+            for side, texts, most, spelling in (
+                ("query", queries, self._settings["max_query_words"], self._spelling),
+                ("document", documents, self._settings["max_document_words"], None),
             )
         }
 
-    def _tokenize(self, texts: Sequence[str], most: int) -> list[list[int]]:
+    def _tokenize(
+        self, texts: Sequence[str], most: int, spelling: Spelling | None = None
+    ) -> list[list[int]]:
         distinct = list(dict.fromkeys(texts))
         size = most * _BYTES_PER_TOKEN
         cut = [
             text.encode("utf-8", "replace")[:size].decode("utf-8", "replace") for text in distinct
         ]
+        if spelling is not None:
+            cut = [spelling.correct(text) for text in cut]
         encoded = self._tokenizer.encode_batch_fast(cut, add_special_tokens=False)
         ids = {text: one.ids for text, one in zip(distinct, encoded, strict=True)}
         return [ids[text] for text in texts]

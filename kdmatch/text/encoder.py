@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from kdmatch.errors import UserError
+from kdmatch.text.spelling import Spelling
 from kdmatch.text.wordpiece import WordPieceEncoder
 from kdmatch.text.words import WordEncoder
 
@@ -35,4 +36,5 @@ def load_encoder(folder: Path) -> PairEncoder:
     except FileNotFoundError as error:
         raise UserError(f"{folder}: no encoder here ({error.filename} is missing)") from error
     kinds: dict[str, Any] = {"wordpiece": WordPieceEncoder, "words": WordEncoder}
-    return kinds[settings.pop("kind")](vocabulary, **settings)
+    spelling = Spelling.load(folder)
+    return kinds[settings.pop("kind")](vocabulary, **settings, spelling=spelling)

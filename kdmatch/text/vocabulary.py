@@ -9,12 +9,14 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import tensorflow as tf
 
+from kdmatch.text.spelling import Spelling
 from kdmatch.text.word2vec import skip_gram
 from kdmatch.text.wordpiece import SPECIAL_TOKENS, WordPieceEncoder
 from kdmatch.text.words import PADDING, UNKNOWN, WordEncoder, split_chunks
 
 _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 _CHUNK_TEXTS = 4096
+_KNOWN, _OFFERED = 200_000, 50_000
 
 
 def count_words(texts: Iterable[str]) -> Counter[str]:
@@ -65,6 +67,23 @@ def build_vocabulary(counts: Counter[str], size: int, min_count: int = 2) -> lis
     ]
     ordered = sorted(kept, key=lambda c: (-characters[c], c))
     return [PADDING, UNKNOWN, *ordered, *words[: max(0, size - 2 - len(ordered))]]
+
+
+def learn_spelling(counts: Counter[str], of_queries: Counter[str]) -> Spelling:
+    """The spelling of documents: their words are right, those of two of them are offered.
+
+    Args:
+        counts: Counter of the words of all texts.
+        of_queries: Counter of those of the queries among them.
+
+    >>> counts = Counter({"light": 4, "ligth": 1, "panel": 1, "lights": 2})
+    >>> spelling = learn_spelling(counts, Counter({"ligth": 1, "light": 1}))
+    >>> list(spelling.known), spelling.words
+    (['light', 'lights', 'panel'], ['light', 'lights'])
+    """
+    found = counts - of_queries
+    known = sorted(found, key=lambda word: (-found[word], word))[:_KNOWN]
+    return Spelling(known, min(_OFFERED, sum(n > 1 for n in found.values())))
 
 
 def build_wordpiece_vocabulary(

@@ -14,6 +14,8 @@ import tensorflow_text as tf_text
 
 from kdmatch.errors import UserError
 from kdmatch.text.clean import clean_utf8
+from kdmatch.text.speller import Speller
+from kdmatch.text.spelling import Spelling
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -30,6 +32,7 @@ class WordPieceEncoder:
         max_query_tokens: int. Query tokens kept.
         max_tokens: int. Length of the longest packed row, the three special
             tokens included.
+        spelling: Spelling that queries are corrected by, or None.
 
     Call args:
         query, document: string tensors `(batch,)`.
@@ -51,6 +54,7 @@ class WordPieceEncoder:
         lower_case: bool = True,
         max_query_tokens: int = 32,
         max_tokens: int = 64,
+        spelling: Spelling | None = None,
     ) -> None:
         self.vocabulary = list(vocabulary)
         missing = [token for token in SPECIAL_TOKENS[:4] if token not in self.vocabulary]
@@ -65,6 +69,8 @@ class WordPieceEncoder:
         self.lower_case = lower_case
         self.max_query_tokens = max_query_tokens
         self.max_tokens = max_tokens
+        self.spelling = spelling
+        self._speller = Speller(spelling) if spelling is not None else None
         self._cls = self.vocabulary.index("[CLS]")
         self._sep = self.vocabulary.index("[SEP]")
         self._tokenizer = tf_text.FastBertTokenizer(
@@ -75,10 +81,17 @@ class WordPieceEncoder:
 
     def tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
         """Ids `(batch, (tokens))` of strings `(batch,)`, without special tokens."""
-        return self._tokenizer.tokenize(clean_utf8(text, max_bytes=32 * self.max_tokens))
+        return self._tokenizer.tokenize(self._clean(text))
+
+    def correct(self, query: tf.Tensor) -> tf.Tensor:
+        """Queries `(batch,)` as `tokenize` takes them."""
+        return query if self._speller is None else self._speller(self._clean(query))
+
+    def _clean(self, text: tf.Tensor) -> tf.Tensor:
+        return clean_utf8(text, max_bytes=32 * self.max_tokens)
 
     def __call__(self, query: tf.Tensor, document: tf.Tensor) -> dict[str, tf.Tensor]:
-        query_ids = self.tokenize(query)[:, : self.max_query_tokens]
+        query_ids = self.tokenize(self.correct(query))[:, : self.max_query_tokens]
         document_ids = self.tokenize(document)[:, : self.max_tokens - 3]
         rows = tf.shape(query)[0]
         cls = tf.fill([rows, 1], self._cls)
@@ -108,4 +121,6 @@ class WordPieceEncoder:
             "max_query_tokens": self.max_query_tokens,
             "max_tokens": self.max_tokens,
         }
+        if self.spelling is not None:
+            self.spelling.save(folder)
         (folder / "encoder.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")

@@ -10,9 +10,11 @@ import tensorflow_text as tf_text
 from tensorflow_text.python.ops.regex_split_ops import gen_regex_split_ops
 
 from kdmatch.text.clean import clean_utf8
+from kdmatch.text.speller import Speller
+from kdmatch.text.spelling import Spelling
 
 PADDING, UNKNOWN = "[PAD]", "\ufffd"
-BYTES_PER_WORD = 32  # read at most, on average, of a text that is cut to so many words
+_BYTES_PER_WORD = 32  # read at most, on average, of a text that is cut to so many words
 _BREAKS = r"[\s\p{Z}\p{C}]+"
 _ALONE = r"[\p{P}\p{S}]"
 
@@ -29,6 +31,7 @@ class WordEncoder:
     Args:
         vocabulary: sequence of str in id order; `[PAD]` is 0, U+FFFD is 1.
         max_query_words, max_document_words: int. Words kept of each side.
+        spelling: Spelling that queries are corrected by, or None.
 
     Call args:
         query, document: string tensors `(batch,)`.
@@ -42,13 +45,19 @@ class WordEncoder:
     input_names = ("query_ids", "document_ids")
 
     def __init__(
-        self, vocabulary: Sequence[str], max_query_words: int = 24, max_document_words: int = 64
+        self,
+        vocabulary: Sequence[str],
+        max_query_words: int = 24,
+        max_document_words: int = 64,
+        spelling: Spelling | None = None,
     ) -> None:
         self.vocabulary = list(vocabulary)
         if self.vocabulary[:2] != [PADDING, UNKNOWN]:
             raise ValueError(f"vocabulary must begin with {PADDING!r} and U+FFFD")
         self.max_query_words = max_query_words
         self.max_document_words = max_document_words
+        self.spelling = spelling
+        self._speller = Speller(spelling) if spelling is not None else None
         known = sorted({word for word in self.vocabulary[1:] if len(word) == 1})
         self._unknown = "[^" + "".join(re.escape(c) for c in known) + r"\s]"
         self._tokenizer = tf_text.FastWordpieceTokenizer(
@@ -60,10 +69,18 @@ class WordEncoder:
             no_pretokenization=True,
         )
 
-    def tokenize(self, text: tf.Tensor, max_words: int | None = None) -> tf.RaggedTensor:
-        """Ids `(batch, (words))` of strings `(batch,)`."""
-        limit = max_words or self.max_document_words
-        return self.segment(clean_utf8(text, BYTES_PER_WORD * limit))[:, :limit]
+    def tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
+        """Ids `(batch, (words))` of documents, strings `(batch,)`."""
+        return self.segment(self.clean_documents(text))[:, : self.max_document_words]
+
+    def clean_queries(self, text: tf.Tensor) -> tf.Tensor:
+        """Queries as `segment` takes them: valid, of bounded length, corrected."""
+        clean = clean_utf8(text, _BYTES_PER_WORD * self.max_query_words)
+        return clean if self._speller is None else self._speller(clean)
+
+    def clean_documents(self, text: tf.Tensor) -> tf.Tensor:
+        """Documents as `segment` takes them: valid, of bounded length."""
+        return clean_utf8(text, _BYTES_PER_WORD * self.max_document_words)
 
     def segment(self, text: tf.Tensor) -> tf.RaggedTensor:
         """Ids `(batch, (words))` of valid UTF-8 `(batch,)`, however many."""
@@ -76,8 +93,10 @@ class WordEncoder:
 
     def __call__(self, query: tf.Tensor, document: tf.Tensor) -> dict[str, tf.Tensor]:
         return {
-            "query_ids": _at_least_one(self.tokenize(query, self.max_query_words)),
-            "document_ids": _at_least_one(self.tokenize(document, self.max_document_words)),
+            "query_ids": _at_least_one(
+                self.segment(self.clean_queries(query))[:, : self.max_query_words]
+            ),
+            "document_ids": _at_least_one(self.tokenize(document)),
         }
 
     def save(self, folder: Path) -> None:
@@ -89,6 +108,8 @@ class WordEncoder:
             "max_query_words": self.max_query_words,
             "max_document_words": self.max_document_words,
         }
+        if self.spelling is not None:
+            self.spelling.save(folder)
         (folder / "encoder.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")
 
 

@@ -12,22 +12,26 @@ from kdmatch.data.roles import Role
 from kdmatch.errors import UserError
 from kdmatch.models.registry import build_matcher
 from kdmatch.serving.export import export
+from kdmatch.text.spelling import Spelling
 from kdmatch.text.traits import spellings, stem_ids
 from kdmatch.text.wordpiece import SPECIAL_TOKENS, WordPieceEncoder
 from kdmatch.text.words import PADDING, UNKNOWN, WordEncoder
 
 WORDS = ["led", "bulb", "light", "steel", "shelf", "北", "京", "大", "学"]
 LETTERS = list("abdeghilstu")
+SPELLING = Spelling(["bulb", "light", "steel", "shelf"], offered=4)
 ENCODERS: dict[str, Any] = {
     "wordpiece": lambda: WordPieceEncoder(
         [*SPECIAL_TOKENS, *WORDS, *LETTERS, *(f"##{c}" for c in LETTERS)],
         max_query_tokens=6,
         max_tokens=20,
+        spelling=SPELLING,
     ),
     "words": lambda: WordEncoder(
         [PADDING, UNKNOWN, *LETTERS, *WORDS, "北京", "大学"],
         max_query_words=5,
         max_document_words=9,
+        spelling=SPELLING,
     ),
 }
 ENCODER_SIZE = {"hidden_dim": 24, "num_heads": 3, "head_dim": 8, "max_sequence_length": 32}

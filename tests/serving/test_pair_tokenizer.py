@@ -8,6 +8,7 @@ pytest.importorskip("tensorflow_text")
 import tensorflow as tf
 
 from kdmatch.serving.tokenizer import PairTokenizer, write_tokenizer
+from kdmatch.text.spelling import Spelling
 from kdmatch.text.wordpiece import WordPieceEncoder
 from kdmatch.text.words import WordEncoder
 
@@ -27,15 +28,18 @@ PAGES = [
     ("Café 85cm", ["CAFÉ - cafe\u0301 (the)", "$85 / 60w!", "100% ^ ] \\ -"]),
     ("", ["bulb", "led\tlight\nbulb", "zebra's  ＬＥＤ　６０"]),
     ("a " * 40, ["led " * 60, "x\u200by\u00a0z", "ab1c22d"]),
+    ("LIGTH-bulbbs 60wat", ["ligth bulb", "light"]),
+    ("lighté bubls² ligthٔ", ["light"]),
 ]
+SPELLING = Spelling(["light", "bulbs", "watt", "rare"], offered=3)
 
 
 @pytest.mark.parametrize("kind", ["wordpiece", "words"])
 def test_the_same_rows_as_in_the_graph(kind, tmp_path):
     if kind == "wordpiece":
-        encoder = WordPieceEncoder(WORDPIECES, max_query_tokens=8, max_tokens=24)
+        encoder = WordPieceEncoder(WORDPIECES, max_query_tokens=8, max_tokens=24, spelling=SPELLING)
     else:
-        encoder = WordEncoder(WORDS, max_query_words=8, max_document_words=16)
+        encoder = WordEncoder(WORDS, max_query_words=8, max_document_words=16, spelling=SPELLING)
     write_tokenizer(encoder, tmp_path)
     tokenizer = PairTokenizer(tmp_path)
     for query, documents in PAGES:

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from kdmatch.text.clean import clean_utf8
-from kdmatch.text.words import BYTES_PER_WORD, WordEncoder
+from kdmatch.text.words import WordEncoder
 
 
 @dataclass(frozen=True)
@@ -36,13 +35,7 @@ def number_text(encoder: WordEncoder, query: tf.Tensor, document: tf.Tensor) -> 
     """
     distinct, which = tf.unique(query)
     tokens = encoder.segment(
-        tf.concat(
-            [
-                clean_utf8(distinct, BYTES_PER_WORD * encoder.max_query_words),
-                clean_utf8(document, BYTES_PER_WORD * encoder.max_document_words),
-            ],
-            axis=0,
-        )
+        tf.concat([encoder.clean_queries(distinct), encoder.clean_documents(document)], axis=0)
     )
     words, numbers = tf.unique(tf.concat([[0], tokens.values], axis=0))
     splits = tf.cast(tokens.row_splits, tf.int32)
