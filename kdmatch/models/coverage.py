@@ -34,7 +34,7 @@ class WordSpelling(layers.Layer):
         float `(batch, length, dimension)`, the same for all pieces of a word.
     """
 
-    def __init__(self, vocabulary_size: int, dimension: int = 64, **kwargs: Any) -> None:
+    def __init__(self, vocabulary_size: int, dimension: int = 128, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.vocabulary_size, self.dimension = vocabulary_size, dimension
         self._vectors, self._continues = (
@@ -142,7 +142,7 @@ def coverage_of_units(
     place of it, has other uses for their cosines, `(batch, query words, document
     words)` of spelling and of vectors, and a `product` of its own.
     """
-    own, other = _with_weights(query), _with_weights(document)
+    own, other = with_weights(query), with_weights(document)
     alike = [
         ops.cast(ops.equal(own[name][:, :, None], other[name][:, None, :]), "float32")
         for name in ("ids", "stems")
@@ -153,8 +153,8 @@ def coverage_of_units(
     alike = ops.maximum(ops.stack(alike, axis=1), 0.0) * both
     best, best_of_document = ops.max(alike, axis=3), ops.max(alike, axis=2)
     features = [
-        _covered(own, best),
-        _covered(other, best_of_document),
+        covered(own, best),
+        covered(other, best_of_document),
         _rarities(own),
         _rarities(other),
         *(_cosines(own, other, name, product) for name in ("spelling", "vectors")),
@@ -174,7 +174,7 @@ def _with_units(side: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _with_weights(side: dict[str, Any]) -> dict[str, Any]:
+def with_weights(side: dict[str, Any]) -> dict[str, Any]:
     """With `shares` `(batch, 2, words)`, each word's part in a mean, plain and by rarity."""
     real = ops.cast(side["mask"], "float32")
     rare = real * ops.cast(side["rarity"], "float32")
@@ -199,8 +199,11 @@ def _sums(values: Any, weights: Any) -> Any:
     return ops.sum(values[:, :, None] * weights[:, None], axis=3)
 
 
-def _covered(side: dict[str, Any], best: Any) -> Any:
-    """Six features of each way, `(batch, 6 · ways)`; `best` is `(batch, ways, words)`."""
+def covered(side: dict[str, Any], best: Any) -> Any:
+    """Six features of each way, `(batch, 6 · ways)`; `best` is `(batch, ways, words)`.
+
+    `side` is what `with_weights` returns.
+    """
     real, rare = side["real"][:, None], side["rare"][:, None]
     means = _sums(best, side["shares"])
     found = rare * best
@@ -211,7 +214,8 @@ def _covered(side: dict[str, Any], best: Any) -> Any:
         ops.max(found, axis=2),
         ops.log(1.0 + ops.sum(found, axis=2)) / 2.0,
     ]
-    return ops.reshape(ops.concatenate([means, ops.stack(ends, axis=2)], axis=2), (-1, 6 * _WAYS))
+    features = ops.concatenate([means, ops.stack(ends, axis=2)], axis=2)
+    return ops.reshape(features, (-1, 6 * best.shape[1]))
 
 
 def _rarities(side: dict[str, Any]) -> Any:

@@ -4,6 +4,7 @@ from typing import Any, ClassVar, Self
 
 import keras
 
+from kdmatch.models.characters import WordCharacters
 from kdmatch.models.coverage import WordSpelling
 from kdmatch.models.traits import TokenTraits
 from kdmatch.searchable import Searchable
@@ -15,13 +16,15 @@ class Matcher(keras.Model):
     Subclasses list their presets in `presets` and their constructor arguments
     in `get_config`; the name of a matcher in a config is its `kind`. Arguments
     that a search may move stand in `searched`, each with its range. One with
-    `match_details` or `match_coverage` holds tables of its vocabulary, `traits` and
-    `spelling`, to be set before training: `kdmatch.text.traits.set_vocabulary`.
+    `match_details`, `match_coverage` or `match_characters` holds tables of its vocabulary,
+    `traits`, `spelling` and `characters`, to be set before training:
+    `kdmatch.text.traits.set_vocabulary`.
     """
 
     kind: str
     traits: TokenTraits | None = None
     spelling: WordSpelling | None = None
+    characters: WordCharacters | None = None
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
     searched: ClassVar[dict[str, Searchable]] = {"dropout": Searchable(0.0, 0.3)}
 

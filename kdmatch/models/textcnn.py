@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import keras
 from keras import layers, ops
 
+from kdmatch.models.characters import CharacterCoverage, WordCharacters
 from kdmatch.models.coverage import Coverage, WordSpelling
 from kdmatch.models.head import masked_max_pool, masked_mean_pool, score_head
 from kdmatch.models.match import MatchChannels, SimilarityKernels
@@ -33,6 +34,8 @@ class TextCnnMatcher(Matcher):
             kernels' mean weigh words by rarity beside the plain mean.
         match_coverage: bool. Tell the head how much of each side the other
             covers; see `Coverage`.
+        match_characters: bool. Tell it how many of each side's characters too, for
+            Chinese; see `CharacterCoverage`.
         head_dim: int. Width of the head's first dense layer.
         dropout: float. Rate on word vectors and in the head.
 
@@ -67,6 +70,7 @@ class TextCnnMatcher(Matcher):
         match_channels: bool = True,
         match_details: bool = False,
         match_coverage: bool = False,
+        match_characters: bool = False,
         head_dim: int = 128,
         dropout: float = 0.1,
         dtype: Any = None,
@@ -85,6 +89,9 @@ class TextCnnMatcher(Matcher):
         is_told = match_details or match_coverage
         traits = TokenTraits(vocabulary_size, name="traits") if is_told else None
         spelling = WordSpelling(vocabulary_size, name="spelling") if match_coverage else None
+        characters = (
+            WordCharacters(vocabulary_size, name="characters") if match_characters else None
+        )
 
         # === Functional model ===
         inputs = {
@@ -142,12 +149,14 @@ class TextCnnMatcher(Matcher):
                 for a in (0, 1)
             ]
             pooled.append(Coverage(name="coverage")(*told))
+        if characters is not None:
+            pooled.append(CharacterCoverage(name="character_coverage")(*map(characters, sides)))
         score = score_head(layers.Concatenate(name="pooled")(pooled), head_dim, dropout)
         super().__init__(inputs=inputs, outputs=score, **kwargs)
 
         # === Config ===
         self.word_embedding = embedding
-        self.traits, self.spelling = traits, spelling
+        self.traits, self.spelling, self.characters = traits, spelling, characters
         self._arguments = {
             "vocabulary_size": vocabulary_size,
             "embedding_dim": embedding_dim,
@@ -157,6 +166,7 @@ class TextCnnMatcher(Matcher):
             "match_channels": match_channels,
             "match_details": match_details,
             "match_coverage": match_coverage,
+            "match_characters": match_characters,
             "head_dim": head_dim,
             "dropout": dropout,
         }

@@ -1,5 +1,6 @@
 """What a token is like, told to matchers beside its id: its stem, rarity, role and spelling."""
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -100,8 +101,38 @@ def spellings(vocabulary: Sequence[str], dimension: int) -> tuple[np.ndarray, np
     return vectors, np.array([token.startswith(CONTINUES) for token in vocabulary])
 
 
+def characters(vocabulary: Sequence[str], most: int) -> np.ndarray:
+    """Ids of each word's first `most` characters, int32 `(vocabulary, most)`, 0 for none.
+
+    A word of an alphabet is one character, its stem.
+
+    >>> characters(["[PAD]", "led", "北", "京", "北京", "北京人"], 2).tolist()
+    [[0, 0], [1, 0], [2, 0], [3, 0], [2, 3], [2, 3]]
+    """
+    number = {word: i for i, word in enumerate(vocabulary)}
+    table = np.zeros((len(vocabulary), most), np.int32)
+    table[:, 0] = stem_ids(vocabulary)
+    for row, word in zip(table, vocabulary, strict=True):
+        if not _is_special(word) and any(unicodedata.category(c) == "Lo" for c in word):
+            found = [number[c] for c in dict.fromkeys(word) if c in number][:most]
+            row[:] = found + [0] * (most - len(found))
+    return table
+
+
+def character_rarity(ids: PairIds, table: np.ndarray) -> np.ndarray:
+    """`rarity` of characters over the pairs whose words have them, float32 `(vocabulary,)`."""
+    values, lengths = {}, {}
+    for name, words in ids.values.items():
+        found = table[words]
+        ends = np.cumsum(np.concatenate([[0], (found > 0).sum(axis=1)]))
+        pairs = np.cumsum(np.concatenate([[0], ids.lengths[name]]))
+        values[name] = found[found > 0]
+        lengths[name] = np.diff(ends[pairs])
+    return rarity(PairIds(values, lengths), len(table))
+
+
 def set_vocabulary(matcher: Any, vocabulary: Sequence[str], ids: PairIds) -> None:
-    """Fill what `match_details` and `match_coverage` look up: stems, rarity, roles, spelling.
+    """Fill what matchers are told of tokens: stems, rarity, roles, spelling, characters.
 
     Without it no stems match, no token counts as rare and none is spelled like another. The
     tables are saved with the weights. A matcher that was built with neither needs none of it.
@@ -117,6 +148,9 @@ def set_vocabulary(matcher: Any, vocabulary: Sequence[str], ids: PairIds) -> Non
         )
     if matcher.spelling is not None:
         matcher.spelling.set_tables(*spellings(vocabulary, matcher.spelling.dimension))
+    if matcher.characters is not None:
+        table = characters(vocabulary, matcher.characters.most)
+        matcher.characters.set_tables(table, character_rarity(ids, table))
 
 
 def _is_special(token: str) -> bool:

@@ -14,7 +14,7 @@ from kdmatch.serving.bulk import score_file
 from kdmatch.serving.engines import load_engine
 from kdmatch.serving.formats import export_format
 from kdmatch.serving.tokenizer import PairTokenizer, write_tokenizer
-from kdmatch.text.traits import roles, spellings, stem_ids
+from kdmatch.text.traits import characters, roles, spellings, stem_ids
 from kdmatch.text.wordpiece import SPECIAL_TOKENS, WordPieceEncoder
 from kdmatch.text.words import PADDING, UNKNOWN, WordEncoder
 
@@ -77,7 +77,10 @@ def test_a_pair_in_the_tokenizer_s_own_template_is_the_same_row(tmp_path):
         (
             "textcnn_64",
             "words",
-            {"embedding_dim": 8, "match_details": True, "match_coverage": True},
+            {
+                "embedding_dim": 8,
+                **dict.fromkeys(("match_details", "match_coverage", "match_characters"), True),
+            },
         ),
     ],
 )
@@ -96,6 +99,9 @@ def test_scores_are_those_of_keras(tmp_path, format, preset, kind, arguments):
         )
     if matcher.spelling is not None:
         matcher.spelling.set_tables(*spellings(encoder.vocabulary, matcher.spelling.dimension))
+    if matcher.characters is not None:
+        table = characters(encoder.vocabulary, matcher.characters.most)
+        matcher.characters.set_tables(table, generator.random(size))
     for _ in range(2):  # The second takes the place of the first.
         folder = export_format(matcher, encoder, tmp_path / "m", format)
     # Not before: an export must not need a model that was called.

@@ -13,6 +13,7 @@ from kdmatch.errors import UserError
 from kdmatch.models.registry import build_matcher
 from kdmatch.serving.export import export
 from kdmatch.text.spelling import Spelling
+from kdmatch.text.traits import characters as characters_of
 from kdmatch.text.traits import spellings, stem_ids
 from kdmatch.text.wordpiece import SPECIAL_TOKENS, WordPieceEncoder
 from kdmatch.text.words import PADDING, UNKNOWN, WordEncoder
@@ -64,7 +65,10 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "textcnn_covered": (
         "textcnn_64",
         "words",
-        {**CNN_SIZE, "match_coverage": True, "match_details": True},
+        {
+            **CNN_SIZE,
+            **dict.fromkeys(("match_coverage", "match_details", "match_characters"), True),
+        },
     ),
     "cnn_attention_covered": (
         "cnn_attention_64",
@@ -127,6 +131,9 @@ def matcher_of(case: str) -> keras.Model:
         )
     if matcher.spelling is not None:
         matcher.spelling.set_tables(*spellings(vocabulary, matcher.spelling.dimension))
+    if matcher.characters is not None:
+        table = characters_of(vocabulary, matcher.characters.most)
+        matcher.characters.set_tables(table, generator.random(size))
     return matcher
 
 

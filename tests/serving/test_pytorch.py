@@ -31,6 +31,7 @@ PAGES = [("ab b c", ["c d", "", "a b c d e f g h i j"]), ("j", ["j j j"]), ("", 
         ("textcnn_64", {"match_details": True}),
         ("albert_1l_64", {"match_coverage": True}),
         ("textcnn_64", {"match_coverage": True, "match_details": True}),
+        ("textcnn_64", {"match_characters": True}),
     ],
 )
 def test_scores_are_those_of_keras(preset, options, tmp_path):
@@ -50,6 +51,9 @@ def test_scores_are_those_of_keras(preset, options, tmp_path):
         matcher.traits.set_tables(stems, generator.random(len(stems)), roles)
     if matcher.spelling is not None:
         matcher.spelling.set_tables(*spellings(encoder.vocabulary, matcher.spelling.dimension))
+    if matcher.characters is not None:
+        table = generator.integers(0, len(LETTERS), (len(encoder.vocabulary), 4))
+        matcher.characters.set_tables(table, generator.random(len(table)))
     scorer = engines.load("pytorch", export_torch(matcher, encoder, tmp_path))
     for query, documents in PAGES:
         ids = encoder([query] * len(documents), documents)

@@ -1,6 +1,6 @@
 """`Coverage` in PyTorch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -52,7 +52,10 @@ def coverage(query: dict[str, Any], document: dict[str, Any]) -> Tensor:
         )
         features.append((a * b).sum(-1))
     features += [own.runs(table[:, :2]), own.ends(best), other.places(best_of_document[:, 1])]
-    features.append(_heads(own, other, table, best, best_of_document))
+    heads = [
+        _head(side["roles"].masked_fill(~side["mask"], Role.PASSES)) for side in (query, document)
+    ]
+    features.append(_heads(own, other, heads, table, best, best_of_document))
     return 4.0 * torch.cat(features, 1) - 2.0
 
 
@@ -66,7 +69,6 @@ class _Side:
         self.total = weights.sum(2)
         self.shares = weights / self.total[:, :, None].clamp_min(1e-6)
         self.number = self.real.cumsum(1)
-        self.head = _head(side["roles"].masked_fill(~side["mask"], Role.PASSES))
 
     def covered(self, best: Tensor) -> Tensor:
         real, rare = self.real[:, None], self.rare[:, None]
@@ -117,6 +119,26 @@ class _Side:
         return torch.stack([first.clamp_max(1.0), last, found.sum(1) / between], 1)
 
 
+class Characters(nn.Module):
+    """`CharacterCoverage` of two sides' words."""
+
+    table: Tensor
+    rarity: Tensor
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.register_buffer("table", weights["characters/characters"].long())
+        self.register_buffer("rarity", weights["characters/rarity"])
+
+    def forward(self, sides: Sequence[Tensor]) -> Tensor:
+        query, document = (self.table[side].flatten(1) for side in sides)
+        same = (query[:, :, None] == document[:, None, :]) & (query != 0)[:, :, None]
+        found = [same.any(axis).float()[:, None] for axis in (2, 1)]
+        told = [{"rarity": self.rarity[one], "mask": one != 0} for one in (query, document)]
+        both = zip(told, found, strict=True)
+        return 4.0 * torch.cat([_Side(one).covered(best) for one, best in both], 1) - 2.0
+
+
 def _head(roles: Tensor) -> Tensor:
     names, far = roles == Role.NAMES, roles.shape[1] + 1
     place = torch.arange(1, far).expand_as(roles)
@@ -129,18 +151,24 @@ def _head(roles: Tensor) -> Tensor:
 
 
 def _heads(
-    own: _Side, other: _Side, table: Tensor, best: Tensor, best_of_document: Tensor
+    own: _Side,
+    other: _Side,
+    heads: Sequence[Tensor],
+    table: Tensor,
+    best: Tensor,
+    best_of_document: Tensor,
 ) -> Tensor:
-    asked = (table * own.head[:, None, :, None]).sum(2)
+    head, thing = heads
+    asked = (table * head[:, None, :, None]).sum(2)
     covered = [
-        (best * own.head[:, None]).sum(2),
-        (best_of_document * other.head[:, None]).sum(2),
-        (asked * other.head[:, None]).sum(2),
+        (best * head[:, None]).sum(2),
+        (best_of_document * thing[:, None]).sum(2),
+        (asked * thing[:, None]).sum(2),
     ]
     place = other.number / other.total[:, :1].clamp_min(1.0)
-    at, found = (place * other.head).sum(1), (place * asked[:, 1]).amax(1)
+    at, found = (place * thing).sum(1), (place * asked[:, 1]).amax(1)
     behind = torch.where(found * at > 0, 0.5 + (found - at) / 2.0, 0.5)
-    rare = [(side.rare * side.head).sum(1) for side in (own, other)]
+    rare = [(own.rare * head).sum(1), (other.rare * thing).sum(1)]
     return torch.cat([*covered, torch.stack([*rare, at, behind], 1)], 1)
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdmatch.serving.engines.torch_coverage import Spelling, coverage, unit
+from kdmatch.serving.engines.torch_coverage import Characters, Spelling, coverage, unit
 
 Weights = Mapping[str, Tensor]
 Ids = Mapping[str, Tensor]
@@ -159,6 +159,7 @@ class TextCnn(nn.Module):
         self.details = config.get("match_details")
         self.traits = Traits(weights) if "traits/stems" in weights else None
         self.spelling = Spelling(weights) if config.get("match_coverage") else None
+        self.characters = Characters(weights) if config.get("match_characters") else None
         self.convolutions = nn.ModuleList(
             [_convolution(weights, f"conv_{width}") for width in config["widths"]]
         )
@@ -214,6 +215,8 @@ class TextCnn(nn.Module):
                 for side, own in zip(sides, vectors, strict=True)
             ]
             pooled.append(coverage(*({**one, "mask": one["stems"] != 0} for one in told)))
+        if self.characters is not None:
+            pooled.append(self.characters(sides))
         return self.head(torch.cat(pooled, -1))
 
     def _convolve(self, words: Tensor, mask: Tensor) -> Tensor:

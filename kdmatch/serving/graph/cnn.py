@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from kdmatch.serving.graph.cnn_weights import AttentionWeights, CnnWeights
-from kdmatch.serving.graph.coverage import cover_words
+from kdmatch.serving.graph.coverage import cover_characters, cover_words
 from kdmatch.serving.graph.dense import batch_product, dense
 from kdmatch.serving.graph.details import Details
 from kdmatch.serving.graph.similarity import (
@@ -64,6 +64,8 @@ def score_words(weights: CnnWeights, page: PageWords) -> tf.Tensor:
     if details and weights.traits and weights.traits.spelling:
         spelling = weights.traits.spelling.vectors
         pooled.append(cover_words(page, details, spelling, units, similarity))
+    if weights.characters is not None:
+        pooled.append(cover_characters(page, *weights.characters))
     logit = dense(tf.tanh(dense(tf.concat(pooled, axis=1), weights.head)), weights.logit)
     return tf.reshape(tf.tanh(logit), [-1])
 

@@ -38,6 +38,7 @@ class CnnWeights:
         match_channels: bool. Whether `MatchChannels` are the first of them.
         traits: TraitTables, or None without match details and coverage.
         match_details: bool. Whether `DetailedMatchChannels` are the last of the channels.
+        characters: table and rarity of `WordCharacters`, or None without them.
         bias: `(f,)`.
         means, widths: `(kernels,)`. Of the similarity kernels; empty without them.
         attention: AttentionWeights, or None for a plain TextCNN.
@@ -51,6 +52,7 @@ class CnnWeights:
     match_channels: bool
     traits: TraitTables | None
     match_details: bool
+    characters: tuple[np.ndarray, np.ndarray] | None
     bias: Array
     means: Array
     widths: Array
@@ -97,6 +99,7 @@ def cnn_weights(matcher: TextCnnMatcher) -> CnnWeights:
         match_channels=config["match_channels"],
         traits=TraitTables.of(matcher),
         match_details=config["match_details"],
+        characters=matcher.characters.tables() if matcher.characters is not None else None,
         bias=np.concatenate([values[f"conv_{w}/bias"] for w in config["widths"]]).astype("float32"),
         means=means,
         widths=deviations,

@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from kdmatch.models.characters import character_coverage
 from kdmatch.models.coverage import coverage_of_units
 from kdmatch.serving.graph.dense import batch_product
 from kdmatch.serving.graph.details import Details
@@ -47,6 +48,21 @@ def cover_words(
     return coverage_of_units(
         query, document, [_cosines(query, document, "spelling"), near], batch_product
     )
+
+
+def cover_characters(page: PageWords, characters: np.ndarray, rarity: np.ndarray) -> tf.Tensor:
+    """Features `(batch, CHARACTER_FEATURES)` of a page's words.
+
+    Args:
+        page: PageWords.
+        characters, rarity: int32 `(vocabulary, most)` and float32 `(vocabulary,)`.
+    """
+    of_words = tf.gather(characters, page.words)
+    sides = []
+    for numbers in (page.query, page.document):
+        ids = tf.reshape(tf.gather(of_words, numbers), [tf.shape(numbers)[0], -1])
+        sides.append({"ids": ids, "rarity": tf.gather(rarity, ids)})
+    return character_coverage(*sides)
 
 
 def cover_tokens(
