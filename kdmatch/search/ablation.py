@@ -48,6 +48,7 @@ LEVERS: dict[str, Lever] = {
     "scaling": Lever({"distillation": {"scaling": "none"}}),
     "details": Lever({"arguments": {"match_details": None}}),
     "coverage": Lever({"arguments": {"match_coverage": None}}),
+    "characters": Lever({"arguments": {"match_characters": None}}),
     "start": Lever({"start": "scratch"}),
     "average": Lever({"training": {"average": 0.0}}),
 }

@@ -23,7 +23,7 @@ def test_variants_switch_off_what_the_recipe_uses_and_nothing_else(run: MakeRun)
         *(f"- {name}" for name in ("soft", "relevance", "transfer", "scaling", "details", "start")),
         *(f"+ {name}" for name in ("soft", "relevance", "scaling", "details", "start")),
         "labels",
-    ]  # coverage and average are off in this recipe
+    ]  # coverage, characters and average are off in this recipe
     assert found["recipe"] == config
     without, alone, bare = found["- soft"], found["+ soft"], found["labels"]
     assert without.distillation_of("textcnn").alpha == 0
