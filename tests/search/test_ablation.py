@@ -38,18 +38,16 @@ def test_variants_switch_off_what_the_recipe_uses_and_nothing_else(run: MakeRun)
 def test_an_ablation_trains_compares_and_goes_on(run: MakeRun, monkeypatch) -> None:
     import kdmatch.search.ablation as ablation
 
-    levers = {name: ablation.LEVERS[name] for name in ("soft", "transfer")}
-    monkeypatch.setattr(ablation, "LEVERS", levers)
+    monkeypatch.setattr(ablation, "LEVERS", {"soft": ablation.LEVERS["soft"]})
     path, root = run()
     config = load_config(path)
     found = ablation.ablate(config, root, "textcnn", [0, 1], Console(quiet=True))
     assert json.loads((root / "ablation/textcnn/metrics.json").read_text("utf-8")) == found
-    assert set(found["models"]) == {"recipe", "- soft", "- transfer", "+ soft", "labels"}
+    assert set(found["models"]) == {"recipe", "- soft", "+ soft", "labels"}
     assert all(len(model["seeds"]["auc"]) == 2 for model in found["models"].values())
     against = {(one["a"], one["b"]): one for one in found["comparisons"]}
     assert set(against) == {
         ("- soft", "recipe"),
-        ("- transfer", "recipe"),
         ("+ soft", "labels"),
         ("labels", "recipe"),
     }
