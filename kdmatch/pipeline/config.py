@@ -213,17 +213,21 @@ class GbdtConfig(Section):
 
 
 class TransferConfig(Section):
-    """Unlabelled pairs for distillation: neighbours of each training query.
+    """Unlabelled pairs for distillation: neighbours of queries.
 
     Attributes:
-        per_query: documents for each query; 0 leaves transfer out.
+        per_query: documents for each training query; 0 for none.
         share: share of each distillation batch that is transfer rows.
         deep_share: share of the documents drawn from deeper in the ranking.
+        made: made-up queries for each training query; see `kdmatch.data.made_queries`.
+        per_made: documents for each of those.
     """
 
     per_query: int = Field(default=16, ge=0)
     share: float = Field(default=0.6, ge=0, lt=1)
     deep_share: float = Field(default=0.25, ge=0, le=1)
+    made: Annotated[float, AddedLater()] = Field(default=0.0, ge=0)
+    per_made: Annotated[int, AddedLater()] = Field(default=8, ge=1)
 
 
 class EvaluationConfig(Section):

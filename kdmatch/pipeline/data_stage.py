@@ -4,6 +4,7 @@ import lzma
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kdmatch.data.made_queries import made_queries
 from kdmatch.data.readers import read_batches
 from kdmatch.data.rows import Rows
 from kdmatch.data.schema import BadRows, is_positive, text_id
@@ -114,21 +116,13 @@ def _distinct(table: Path, column: str) -> list[str]:
 
 
 def make_transfer(config: Config, data: Path, folder: Path) -> dict[str, Any]:
-    """Write `pairs.parquet`: unlabelled neighbours of the training queries.
+    """Write `pairs.parquet`: unlabelled neighbours of the training queries and of made-up ones.
 
     Documents of every split serve as the catalogue; queries are train's only.
     """
     train = Rows.load(data / "train.parquet")
-    catalogue = pa.concat_arrays(
-        [
-            chunk
-            for split in SPLITS
-            for chunk in pq.read_table(data / f"{split}.parquet", columns=["document"])
-            .column("document")
-            .chunks
-        ]
-    ).unique()
-    documents = catalogue.to_pylist()
+    texts = (text for split in SPLITS for text in _distinct(data / f"{split}.parquet", "document"))
+    documents = list(dict.fromkeys(texts))
     number = {text: i for i, text in enumerate(documents)}
     queries = train.query.unique().to_pylist()
     query_number = {text: i for i, text in enumerate(queries)}
@@ -136,18 +130,24 @@ def make_transfer(config: Config, data: Path, folder: Path) -> dict[str, Any]:
         (query_number[q], number[d])
         for q, d in zip(train.query.to_pylist(), train.document.to_pylist(), strict=True)
     }
+    settings = config.transfer
+    near = partial(neighbours, language=config.text.language, deep_share=settings.deep_share)
     pairs: list[tuple[str, str]] = []
-    if config.transfer.per_query:
-        which, found = neighbours(
-            queries,
-            documents,
-            per_query=config.transfer.per_query,
-            exclude=seen,
-            language=config.text.language,
-            seed=config.seed,
-            deep_share=config.transfer.deep_share,
+    if settings.per_query:
+        which, found = near(
+            *(queries, documents), per_query=settings.per_query, exclude=seen, seed=config.seed
         )
-        pairs = [(queries[q], documents[d]) for q, d in zip(which, found, strict=True)]
+        pairs += [(queries[q], documents[d]) for q, d in zip(which, found, strict=True)]
+    if settings.made:
+        held_out = {
+            query_key(query)
+            for split in ("valid", "test")
+            for query in _distinct(data / f"{split}.parquet", "query")
+        }
+        count = round(settings.made * len(queries))
+        made = made_queries(queries, documents, count, avoid=held_out, seed=config.seed)
+        which, found = near(made, documents, per_query=settings.per_made, seed=config.seed + 1)
+        pairs += [(made[q], documents[d]) for q, d in zip(which, found, strict=True)]
     table = pa.table(
         {
             "query_id": [text_id(q) for q, _ in pairs],

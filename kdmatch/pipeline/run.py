@@ -14,7 +14,7 @@ from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.data_stage import make_transfer, prepare_tables
 from kdmatch.pipeline.model_checks import wordpiece_dimension
 from kdmatch.pipeline.pretraining_stage import pretrain_encoder
-from kdmatch.pipeline.run_directory import LastStageDone
+from kdmatch.pipeline.run_directory import LastStageDone, section_fields
 from kdmatch.pipeline.student_stage import train_students
 from kdmatch.pipeline.teacher_stage import matcher_teachers, score_rows, train_gbdt
 from kdmatch.pipeline.text_stage import prepare_text
@@ -95,6 +95,7 @@ def _prepare(work: Run) -> None:
         partial(prepare_tables, config, console=work.console),
     )
     vectors = wordpiece_dimension(config)
+    pairs = {k: v for k, v in section_fields(config.transfer).items() if k != "share"}
     stage(
         "text",
         {"text": config.text, "seed": config.seed} | ({"vectors": vectors} if vectors else {}),
@@ -103,7 +104,7 @@ def _prepare(work: Run) -> None:
     )
     stage(
         "transfer",
-        {"transfer": config.transfer.model_dump(exclude={"share"}), "seed": config.seed},
+        {"transfer": pairs, "seed": config.seed},
         ["data"],
         lambda folder: make_transfer(config, root / "data", folder),
     )

@@ -218,6 +218,27 @@ def test_splits_are_made_where_only_train_is_given(tiny: Path, tmp_path: Path) -
     assert not queries[1] & queries[2]
 
 
+def test_made_up_queries_join_the_transfer_rows(tiny: Path, tmp_path: Path) -> None:
+    from kdmatch.data.rows import Rows
+    from kdmatch.data.splits import query_key
+    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.run import Console, run
+
+    settings = ["transfer.made=0.5", "transfer.per_made=2", "data.unlabelled=[]"]
+    config = load_config(tiny, settings)
+    root = run(config, tmp_path / "run", Console(quiet=True), until="transfer")
+    pairs = Rows.load(root / "transfer" / "pairs.parquet")
+    asked, valid, test = (
+        set(map(query_key, Rows.load(root / "data" / f"{split}.parquet").query.to_pylist()))
+        for split in ("train", "valid", "test")
+    )
+    made = [query for query in pairs.query.to_pylist() if query_key(query) not in asked]
+    assert len(set(made)) == round(0.5 * len(asked))
+    assert len(made) == 2 * len(set(made))
+    assert not set(map(query_key, made)) & (valid | test)
+    assert len(pairs) - len(made) == 3 * len(asked)
+
+
 def test_a_query_with_one_document_trains(tiny: Path, tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
