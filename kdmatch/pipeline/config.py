@@ -78,8 +78,8 @@ class TextConfig(Section):
 
     Attributes:
         language: of the GBDT's text features.
-        correct: whether a query's words that no document has are corrected, for all
-            matchers (uncased ones); see `kdmatch.text.spelling`.
+        correct: whether misspelt words of queries are corrected, for all (uncased)
+            matchers; see `kdmatch.text.spelling`.
     """
 
     language: Literal["auto", "en", "zh"] = "auto"

@@ -31,13 +31,12 @@ def prepare_text(config: Config, data: Path, folder: Path) -> dict[str, int]:
 
     settings = config.text.wordpiece
     counts = count_words(corpus_texts(config, data))
+    pieces = _read_vocabulary(settings.vocabulary) if settings.vocabulary else []
     spelling = None
     if config.text.correct:
-        spelling = learn_spelling(counts, count_words(query_texts(data)))
+        spelling = learn_spelling(counts, count_words(query_texts(data)), pieces)
     wordpiece = WordPieceEncoder(
-        _read_vocabulary(settings.vocabulary)
-        if settings.vocabulary
-        else build_wordpiece_vocabulary(counts),
+        pieces or build_wordpiece_vocabulary(counts),
         settings.lower_case,
         settings.max_query_tokens,
         settings.max_tokens,

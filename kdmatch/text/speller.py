@@ -88,9 +88,8 @@ class Speller:
         return tf.where(rank > 0, tf.gather(["", *self._spelling.words], rank), words)
 
     def _find(self, words: tf.Tensor) -> tf.Tensor:
-        """Number of each word among the keys, 0 where it is none."""
-        # The empty string would have no piece at all.
-        return self._keys.tokenize(tf.where(tf.equal(words, ""), _NONE, words)).values
+        """Number of each word, which is not empty, among the keys, 0 where it is none."""
+        return self._keys.tokenize(words).values
 
 
 def _smallest(ranks: tf.Tensor, row: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:

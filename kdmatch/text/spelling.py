@@ -15,7 +15,7 @@ _LOWER = {ord(letter): letter.lower() for letter in string.ascii_uppercase}
 
 
 class Spelling:
-    """Corrects words that no document has.
+    """Corrects words that are not known to be right.
 
     A word of four letters or more is taken for a known one with a letter more or
     fewer, else (five letters) for one with another letter in a place, or with one moved;

@@ -69,21 +69,25 @@ def build_vocabulary(counts: Counter[str], size: int, min_count: int = 2) -> lis
     return [PADDING, UNKNOWN, *ordered, *words[: max(0, size - 2 - len(ordered))]]
 
 
-def learn_spelling(counts: Counter[str], of_queries: Counter[str]) -> Spelling:
-    """The spelling of documents: their words are right, those of two of them are offered.
+def learn_spelling(
+    counts: Counter[str], of_queries: Counter[str], dictionary: Iterable[str] = ()
+) -> Spelling:
+    """The spelling of documents: their words are right, the frequent ones are offered.
 
     Args:
         counts: Counter of the words of all texts.
         of_queries: Counter of those of the queries among them.
+        dictionary: iterable of str. Words that are right though no document has them.
 
     >>> counts = Counter({"light": 4, "ligth": 1, "panel": 1, "lights": 2})
-    >>> spelling = learn_spelling(counts, Counter({"ligth": 1, "light": 1}))
+    >>> spelling = learn_spelling(counts, Counter({"ligth": 1, "light": 1}), ["sight"])
     >>> list(spelling.known), spelling.words
-    (['light', 'lights', 'panel'], ['light', 'lights'])
+    (['light', 'lights', 'panel', 'sight'], ['light', 'lights'])
     """
     found = counts - of_queries
     known = sorted(found, key=lambda word: (-found[word], word))[:_KNOWN]
-    return Spelling(known, min(_OFFERED, sum(n > 1 for n in found.values())))
+    offered = min(_OFFERED, sum(n > 1 for n in found.values()))
+    return Spelling([*known, *(word for word in dictionary if word not in found)], offered)
 
 
 def build_wordpiece_vocabulary(
