@@ -5,10 +5,9 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from kdmatch.data.splits import query_key
-
-_TOKEN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]|[^\W\u3400-\u9fff\uf900-\ufaff][\w./'-]*")
-_SPACELESS = re.compile(r"(?<=[\u3400-\u9fff\uf900-\ufaff]) | (?=[\u3400-\u9fff\uf900-\ufaff])")
+_HAN = r"[\u3400-\u9fff\uf900-\ufaff]"
+_TOKEN = re.compile(rf"{_HAN}|(?:(?!{_HAN})\w)(?:(?!{_HAN})[\w./'-])*")
+_SPACELESS = re.compile(rf"(?<={_HAN}) | (?={_HAN})")
 _TRIES = 20
 
 
@@ -30,7 +29,8 @@ def made_queries(
         queries: sequence of str.
         documents: sequence of str.
         count: int. Fewer are made where too few can be.
-        avoid: collection of str. What no query may be, after `query_key`: those held out.
+        avoid: collection of str. What no query may be, but for case, blanks and punctuation:
+            those held out.
         seed: int.
 
     Returns:
@@ -51,7 +51,8 @@ def made_queries(
         return []
     lengths = np.array([len(tokens) for tokens in asked])
     words = [token for tokens in asked for token in tokens]
-    taken = {*map(query_key, queries), *avoid}
+    # As tokens: without punctuation and blanks, which what is made has lost.
+    taken = {tuple(_tokens(text)) for text in (*queries, *avoid)}
     made: list[str] = []
     for turn in range(count * _TRIES):
         if len(made) == count:
@@ -61,10 +62,9 @@ def made_queries(
         else:
             length = int(lengths[random.integers(len(lengths))])
             tokens = _part(found[random.integers(len(found))], length, random)
-        text = _SPACELESS.sub("", " ".join(tokens))
-        if text and (key := query_key(text)) not in taken:
+        if tokens and (key := tuple(tokens)) not in taken:
             taken.add(key)
-            made.append(text)
+            made.append(_SPACELESS.sub("", " ".join(tokens)))
     return made
 
 

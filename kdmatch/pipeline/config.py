@@ -77,7 +77,7 @@ class TextConfig(Section):
     """Both encoders.
 
     Attributes:
-        language: of the GBDT's text features.
+        language: of the GBDT's text features and of the search for transfer rows.
         correct: whether misspelt words of queries are corrected, for all (uncased)
             matchers; see `kdmatch.text.spelling`.
     """

@@ -118,7 +118,7 @@ def _distinct(table: Path, column: str) -> list[str]:
 def make_transfer(config: Config, data: Path, folder: Path) -> dict[str, Any]:
     """Write `pairs.parquet`: unlabelled neighbours of the training queries and of made-up ones.
 
-    Documents of every split serve as the catalogue; queries are train's only.
+    Documents of every split serve as the catalogue; queries are train's, and made up.
     """
     train = Rows.load(data / "train.parquet")
     texts = (text for split in SPLITS for text in _distinct(data / f"{split}.parquet", "document"))
@@ -139,11 +139,11 @@ def make_transfer(config: Config, data: Path, folder: Path) -> dict[str, Any]:
         )
         pairs += [(queries[q], documents[d]) for q, d in zip(which, found, strict=True)]
     if settings.made:
-        held_out = {
-            query_key(query)
+        held_out = [
+            query
             for split in ("valid", "test")
             for query in _distinct(data / f"{split}.parquet", "query")
-        }
+        ]
         count = round(settings.made * len(queries))
         made = made_queries(queries, documents, count, avoid=held_out, seed=config.seed)
         which, found = near(made, documents, per_query=settings.per_made, seed=config.seed + 1)

@@ -104,7 +104,7 @@ def _prepare(work: Run) -> None:
     )
     stage(
         "transfer",
-        {"transfer": pairs, "seed": config.seed},
+        {"transfer": pairs, "language": config.text.language, "seed": config.seed},
         ["data"],
         lambda folder: make_transfer(config, root / "data", folder),
     )
@@ -128,7 +128,7 @@ def _teachers(work: Run) -> None:
     data = root / "data"
     work.directory.stage(
         "gbdt",
-        {"gbdt": config.gbdt, "seed": config.seed},
+        {"gbdt": config.gbdt, "language": config.text.language, "seed": config.seed},
         ["data"],
         lambda folder: train_gbdt(config, data, folder),
     )

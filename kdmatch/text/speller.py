@@ -22,7 +22,7 @@ class Speller:
         text: string `(batch,)`, valid UTF-8.
 
     Returns:
-        string `(batch,)`, in lower case if any text of the batch is corrected.
+        string `(batch,)`, in lower case if any text of the batch has a word that is not known.
 
     >>> speller = Speller(Spelling(["kitchen", "faucet"], offered=2))
     >>> speller(tf.constant(["KITCHEEN-facuet 60W"])).numpy().tolist()

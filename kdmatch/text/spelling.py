@@ -40,7 +40,7 @@ class Spelling:
     """
 
     def __init__(self, known: Sequence[str], offered: int) -> None:
-        self.known = dict.fromkeys(filter(_WORD.fullmatch, known))
+        self.known = dict.fromkeys(filter(is_spelled, known))
         rest = set(known[offered:])
         self.words = [word for word in self.known if word not in rest]
         self.whole = {word: rank for rank, word in enumerate(self.words, 1)}
@@ -57,7 +57,7 @@ class Spelling:
         return text if corrected == lower else corrected
 
     def _meant(self, word: str) -> str:
-        if word in self.known or not _WORD.fullmatch(word):
+        if word in self.known or not is_spelled(word):
             return word
         shorter = list(_without_one(word))
         ranks = [self.whole.get(key, 0) for key in shorter] + [self.shortened.get(word, 0)]
@@ -66,19 +66,28 @@ class Spelling:
         best = min(filter(None, ranks), default=0)
         return self.words[best - 1] if best else word
 
-    def save(self, folder: Path) -> None:
-        """Write `spelling.json`."""
-        rest = [word for word in self.known if word not in self.whole]
-        content = {"known": [*self.words, *rest], "offered": len(self.words)}
-        (folder / _FILE).write_text(json.dumps(content), encoding="utf-8")
-
     @classmethod
     def load(cls, folder: Path) -> "Spelling | None":
-        """What `save` wrote to `folder`, if anything."""
+        """What `save_spelling` wrote to `folder`, if anything."""
         try:
             return cls(**json.loads((folder / _FILE).read_text("utf-8")))
         except FileNotFoundError:
             return None
+
+
+def save_spelling(spelling: Spelling | None, folder: Path) -> None:
+    """Write `spelling.json`, and leave none where there is no spelling."""
+    if spelling is None:
+        (folder / _FILE).unlink(missing_ok=True)
+        return
+    rest = [word for word in spelling.known if word not in spelling.whole]
+    content = {"known": [*spelling.words, *rest], "offered": len(spelling.words)}
+    (folder / _FILE).write_text(json.dumps(content), encoding="utf-8")
+
+
+def is_spelled(word: str) -> bool:
+    """Whether a word is one of those that can be right or wrong: of 4 to 24 letters a to z."""
+    return _WORD.fullmatch(word) is not None
 
 
 def _is_letter(character: str) -> bool:

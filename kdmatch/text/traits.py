@@ -38,8 +38,8 @@ def stem_ids(vocabulary: Sequence[str]) -> np.ndarray:
 def roles(vocabulary: Sequence[str]) -> np.ndarray:
     """The `Role` of each token, int8 `(vocabulary,)`.
 
-    >>> roles(["[SEP]", "towel", "36", "in", "inch", "-", ","]).tolist()
-    [1, 0, 2, 3, 1, 1, 3]
+    >>> roles(["[SEP]", "towel", "36", "in", "inch", "-", ",", "##on", "##6"]).tolist()
+    [1, 0, 2, 3, 1, 1, 3, 0, 2]
     """
     return np.array([_role(token) for token in vocabulary], np.int8)
 
@@ -159,12 +159,15 @@ def _is_special(token: str) -> bool:
 
 def _role(token: str) -> Role:
     word = token.removeprefix(CONTINUES)
-    if word in PREPOSITIONS or word in BREAKS:
-        return Role.ENDS
     if word.isdigit():
         return Role.NUMBER
-    named = word.isalnum() and not _is_special(token)
-    return Role.NAMES if named and word not in _UNNAMING else Role.PASSES
+    if (not word.isalnum() and word not in BREAKS) or _is_special(token):
+        return Role.PASSES
+    if word != token:
+        return Role.NAMES  # the end of "sconce" may be spelled "on"
+    if word in PREPOSITIONS or word in BREAKS:
+        return Role.ENDS
+    return Role.PASSES if word in _UNNAMING else Role.NAMES
 
 
 def _parts(token: str) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from kdmatch.text.spelling import Spelling
+from kdmatch.text.spelling import Spelling, is_spelled
 from kdmatch.text.word2vec import skip_gram
 from kdmatch.text.wordpiece import SPECIAL_TOKENS, WordPieceEncoder
 from kdmatch.text.words import PADDING, UNKNOWN, WordEncoder, split_chunks
@@ -84,10 +84,10 @@ def learn_spelling(
     >>> list(spelling.known), spelling.words
     (['light', 'lights', 'panel', 'sight'], ['light', 'lights'])
     """
-    found = counts - of_queries
-    known = sorted(found, key=lambda word: (-found[word], word))[:_KNOWN]
+    found = {word: n for word, n in (counts - of_queries).items() if is_spelled(word)}
+    known = dict.fromkeys(sorted(found, key=lambda word: (-found[word], word))[:_KNOWN])
     offered = min(_OFFERED, sum(n > 1 for n in found.values()))
-    return Spelling([*known, *(word for word in dictionary if word not in found)], offered)
+    return Spelling([*known, *(word for word in dictionary if word not in known)], offered)
 
 
 def build_wordpiece_vocabulary(

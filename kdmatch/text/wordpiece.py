@@ -15,7 +15,7 @@ import tensorflow_text as tf_text
 from kdmatch.errors import UserError
 from kdmatch.text.clean import clean_utf8
 from kdmatch.text.speller import Speller
-from kdmatch.text.spelling import Spelling
+from kdmatch.text.spelling import Spelling, save_spelling
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -32,7 +32,7 @@ class WordPieceEncoder:
         max_query_tokens: int. Query tokens kept.
         max_tokens: int. Length of the longest packed row, the three special
             tokens included.
-        spelling: Spelling that queries are corrected by, or None.
+        spelling: Spelling that queries are corrected by, of an uncased encoder, or None.
 
     Call args:
         query, document: string tensors `(batch,)`.
@@ -43,6 +43,7 @@ class WordPieceEncoder:
 
     Raises:
         UserError: if the vocabulary lacks a special token or `[PAD]` is not 0.
+        ValueError: if a cased encoder is given a spelling, which knows no case.
     """
 
     kind = "wordpiece"
@@ -66,6 +67,8 @@ class WordPieceEncoder:
                 f"text.wordpiece.max_tokens is {max_tokens}: it must exceed max_query_tokens "
                 f"({max_query_tokens}) by at least 4"
             )
+        if spelling is not None and not lower_case:
+            raise ValueError("a cased WordPieceEncoder takes no spelling, which knows no case")
         self.lower_case = lower_case
         self.max_query_tokens = max_query_tokens
         self.max_tokens = max_tokens
@@ -80,18 +83,24 @@ class WordPieceEncoder:
         )
 
     def tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
-        """Ids `(batch, (tokens))` of strings `(batch,)`, without special tokens."""
-        return self._tokenizer.tokenize(self._clean(text))
+        """Ids `(batch, (tokens))` of documents, strings `(batch,)`, without special tokens."""
+        return self.cut(self.clean_documents(text))
 
-    def correct(self, query: tf.Tensor) -> tf.Tensor:
-        """Queries `(batch,)` as `tokenize` takes them."""
-        return query if self._speller is None else self._speller(self._clean(query))
+    def cut(self, clean: tf.Tensor) -> tf.RaggedTensor:
+        """Ids `(batch, (tokens))` of what one of the next two returns."""
+        return self._tokenizer.tokenize(clean)
 
-    def _clean(self, text: tf.Tensor) -> tf.Tensor:
+    def clean_queries(self, text: tf.Tensor) -> tf.Tensor:
+        """Queries as `cut` takes them: valid, of bounded length, corrected."""
+        clean = self.clean_documents(text)
+        return clean if self._speller is None else self._speller(clean)
+
+    def clean_documents(self, text: tf.Tensor) -> tf.Tensor:
+        """Documents as `cut` takes them: valid, of bounded length."""
         return clean_utf8(text, max_bytes=32 * self.max_tokens)
 
     def __call__(self, query: tf.Tensor, document: tf.Tensor) -> dict[str, tf.Tensor]:
-        query_ids = self.tokenize(self.correct(query))[:, : self.max_query_tokens]
+        query_ids = self.cut(self.clean_queries(query))[:, : self.max_query_tokens]
         document_ids = self.tokenize(document)[:, : self.max_tokens - 3]
         rows = tf.shape(query)[0]
         cls = tf.fill([rows, 1], self._cls)
@@ -112,7 +121,7 @@ class WordPieceEncoder:
         }
 
     def save(self, folder: Path) -> None:
-        """Write `vocabulary.txt` and `encoder.json`."""
+        """Write `vocabulary.txt`, `encoder.json` and `spelling.json`, if it has one."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "vocabulary.txt").write_text("\n".join(self.vocabulary), encoding="utf-8")
         settings = {
@@ -121,6 +130,5 @@ class WordPieceEncoder:
             "max_query_tokens": self.max_query_tokens,
             "max_tokens": self.max_tokens,
         }
-        if self.spelling is not None:
-            self.spelling.save(folder)
+        save_spelling(self.spelling, folder)
         (folder / "encoder.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")

@@ -11,7 +11,7 @@ from tensorflow_text.python.ops.regex_split_ops import gen_regex_split_ops
 
 from kdmatch.text.clean import clean_utf8
 from kdmatch.text.speller import Speller
-from kdmatch.text.spelling import Spelling
+from kdmatch.text.spelling import Spelling, save_spelling
 
 PADDING, UNKNOWN = "[PAD]", "\ufffd"
 _BYTES_PER_WORD = 32  # read at most, on average, of a text that is cut to so many words
@@ -71,18 +71,18 @@ class WordEncoder:
 
     def tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
         """Ids `(batch, (words))` of documents, strings `(batch,)`."""
-        return self.segment(self.clean_documents(text))[:, : self.max_document_words]
+        return self.cut(self.clean_documents(text))[:, : self.max_document_words]
 
     def clean_queries(self, text: tf.Tensor) -> tf.Tensor:
-        """Queries as `segment` takes them: valid, of bounded length, corrected."""
+        """Queries as `cut` takes them: valid, of bounded length, corrected."""
         clean = clean_utf8(text, _BYTES_PER_WORD * self.max_query_words)
         return clean if self._speller is None else self._speller(clean)
 
     def clean_documents(self, text: tf.Tensor) -> tf.Tensor:
-        """Documents as `segment` takes them: valid, of bounded length."""
+        """Documents as `cut` takes them: valid, of bounded length."""
         return clean_utf8(text, _BYTES_PER_WORD * self.max_document_words)
 
-    def segment(self, text: tf.Tensor) -> tf.RaggedTensor:
+    def cut(self, text: tf.Tensor) -> tf.RaggedTensor:
         """Ids `(batch, (words))` of valid UTF-8 `(batch,)`, however many."""
         chunks = split_chunks(text)
         pieces = self._tokenizer.tokenize(
@@ -94,13 +94,13 @@ class WordEncoder:
     def __call__(self, query: tf.Tensor, document: tf.Tensor) -> dict[str, tf.Tensor]:
         return {
             "query_ids": _at_least_one(
-                self.segment(self.clean_queries(query))[:, : self.max_query_words]
+                self.cut(self.clean_queries(query))[:, : self.max_query_words]
             ),
             "document_ids": _at_least_one(self.tokenize(document)),
         }
 
     def save(self, folder: Path) -> None:
-        """Write `vocabulary.txt` and `encoder.json`."""
+        """Write `vocabulary.txt`, `encoder.json` and `spelling.json`, if it has one."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "vocabulary.txt").write_text("\n".join(self.vocabulary), encoding="utf-8")
         settings = {
@@ -108,8 +108,7 @@ class WordEncoder:
             "max_query_words": self.max_query_words,
             "max_document_words": self.max_document_words,
         }
-        if self.spelling is not None:
-            self.spelling.save(folder)
+        save_spelling(self.spelling, folder)
         (folder / "encoder.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")
 
 

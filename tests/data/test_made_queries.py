@@ -31,11 +31,17 @@ def test_documents_and_other_queries_lend_their_words():
 def test_what_is_held_out_is_never_made():
     free = made_queries(["lamp"], ["red lamp"], 10)
     assert set(free) == {"red"}  # of one word, and not "lamp" itself
-    assert made_queries(["lamp"], ["red lamp"], 10, avoid={"red"}) == []
+    assert made_queries(["lamp"], ["red lamp"], 10, avoid=["red"]) == []
+    queries, documents = ["old lamp"], ["red lamp"]
+    assert {"red lamp", "old"} <= set(made_queries(queries, documents, 20))
+    assert not {"red lamp", "old"} & set(
+        made_queries(queries, documents, 20, avoid=["Red, lamp!", "(old)"])
+    )
+    assert "北京" not in made_queries(["大学"], ["北京大学"], 20, avoid=["北 京"])
 
 
 def test_a_chinese_character_is_a_word():
-    made = made_queries(["北京"], ["上海大学 LED 灯"], 20)
+    made = made_queries(["北京"], ["上海大学LED灯"], 20)
     assert all(1 <= len(query.replace("led", "L").replace(" ", "")) <= 2 for query in made)
     assert "上海" in made
     assert not any(" " in query for query in made)

@@ -108,6 +108,8 @@ PAIRS = [
     ("light " * 40, "bulb shelf " * 2000),
     ("x" * 900 + " led", "lightbulb" * 300),
     ("steel", "\ufffd\U0001f600 s t e e l"),
+    ("ligth bulbb", "light bulb"),
+    ("LIGTH\0steel", "shelf"),
 ]
 
 

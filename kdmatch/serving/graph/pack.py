@@ -46,7 +46,9 @@ def pack_text(encoder: WordPieceEncoder, query: tf.Tensor, document: tf.Tensor) 
         query, document: string `(batch,)`.
     """
     distinct, which = tf.unique(query)
-    tokens = encoder.tokenize(tf.concat([encoder.correct(distinct), document], axis=0))
+    tokens = encoder.cut(
+        tf.concat([encoder.clean_queries(distinct), encoder.clean_documents(document)], axis=0)
+    )
     splits = tf.cast(tokens.row_splits, tf.int32)
     begins = splits[:-1]
     counts = splits[1:] - begins

@@ -34,7 +34,7 @@ def number_text(encoder: WordEncoder, query: tf.Tensor, document: tf.Tensor) -> 
         query, document: string `(batch,)`.
     """
     distinct, which = tf.unique(query)
-    tokens = encoder.segment(
+    tokens = encoder.cut(
         tf.concat([encoder.clean_queries(distinct), encoder.clean_documents(document)], axis=0)
     )
     words, numbers = tf.unique(tf.concat([[0], tokens.values], axis=0))
