@@ -22,7 +22,7 @@ class Speller:
         text: string `(batch,)`, valid UTF-8.
 
     Returns:
-        string `(batch,)`, in lower case if any text of the batch has a word that is not known.
+        string `(batch,)`: each folded (NFKC, lower case) where a word of it is corrected.
 
     >>> speller = Speller(Spelling(["kitchen", "faucet"], offered=2))
     >>> speller(tf.constant(["KITCHEEN-facuet 60W"])).numpy().tolist()
@@ -46,9 +46,8 @@ class Speller:
         )
 
     def __call__(self, text: tf.Tensor) -> tf.Tensor:
-        runs, _, _, splits = gen_regex_split_ops.regex_split_with_offsets(
-            tf.strings.lower(text), _OTHERS, _OTHERS
-        )
+        folded = tf.strings.lower(tf_text.normalize_utf8(text, "NFKC"))
+        runs, _, _, splits = gen_regex_split_ops.regex_split_with_offsets(folded, _OTHERS, _OTHERS)
         strange = tf.logical_and(
             tf.strings.regex_full_match(runs, _WORD),
             tf.logical_not(tf.gather(self._known, self._find(runs))),
@@ -57,9 +56,10 @@ class Speller:
         def correct() -> tf.Tensor:
             places = tf.where(strange)
             words = tf.boolean_mask(runs, strange)
-            corrected = tf.tensor_scatter_nd_update(runs, places, self._correct(words))
+            meant = tf.tensor_scatter_nd_update(runs, places, self._correct(words))
             row = tf.repeat(tf.range(tf.size(text)), splits[1:] - splits[:-1])
-            return tf.strings.unsorted_segment_join(corrected, row, tf.size(text))
+            corrected = tf.strings.unsorted_segment_join(meant, row, tf.size(text))
+            return tf.where(tf.equal(corrected, folded), text, corrected)
 
         # Of most pages no word is strange, and to correct none takes as long as to correct one.
         return tf.cond(tf.reduce_any(strange), correct, lambda: text)

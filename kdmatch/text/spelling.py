@@ -50,11 +50,11 @@ class Spelling:
                 self.shortened.setdefault(shorter, rank)
 
     def correct(self, text: str) -> str:
-        """`text` in lower case if anything in it is corrected, else as it is."""
-        lower = text.translate(_LOWER)
-        runs = ("".join(run) for _, run in groupby(lower, _is_letter))
+        """`text` folded (NFKC, a to z) if anything in it is corrected, else as it is."""
+        folded = unicodedata.normalize("NFKC", text).translate(_LOWER)
+        runs = ("".join(run) for _, run in groupby(folded, _is_letter))
         corrected = "".join(map(self._meant, runs))
-        return text if corrected == lower else corrected
+        return text if corrected == folded else corrected
 
     def _meant(self, word: str) -> str:
         if word in self.known or not is_spelled(word):
