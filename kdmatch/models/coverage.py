@@ -175,17 +175,22 @@ def _with_units(side: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_weights(side: dict[str, Any]) -> dict[str, Any]:
-    """With `shares` `(batch, 2, words)`, each word's part in a mean, plain and by rarity."""
+    """With `shares` `(batch, 2, words)`, each word's part in a mean, plain and by rarity.
+
+    `number` counts the side's words from 1, and `place` is that as a share of all.
+    """
     real = ops.cast(side["mask"], "float32")
     rare = real * ops.cast(side["rarity"], "float32")
     weights = ops.stack([real, rare], axis=1)
     total = ops.sum(weights, axis=2, keepdims=True)
+    number = ops.cumsum(real, axis=1)
     return {
         **side,
         "real": real,
         "rare": rare,
         "total": total[:, :, 0],
-        "number": ops.cumsum(real, axis=1),
+        "number": number,
+        "place": number / ops.maximum(total[:, 0], 1.0),
         "shares": weights / ops.maximum(total, 1e-6),
     }
 
@@ -271,8 +276,7 @@ def _ends(side: dict[str, Any], best: Any) -> Any:
 
 def _places(side: dict[str, Any], found: Any) -> Any:
     """First and last place of a matched word, and how dense they are between, `(batch, 3)`."""
-    count = ops.maximum(side["total"][:, :1], 1.0)
-    place = side["number"] / count
+    count, place = ops.maximum(side["total"][:, :1], 1.0), side["place"]
     first = ops.min(place * found + 2.0 * (1.0 - found), axis=1)
     last = ops.max(place * found, axis=1)
     matched = ops.sum(found, axis=1)
@@ -324,7 +328,7 @@ def _heads(
         ops.sum(best_of_document * thing[:, None], axis=2),
         ops.sum(asked * thing[:, None], axis=2),
     ]
-    place = other["number"] / ops.maximum(other["total"][:, :1], 1.0)
+    place = other["place"]
     at = ops.sum(place * thing, axis=1)
     found = ops.max(place * asked[:, 1], axis=1)
     rare = [ops.sum(side["rare"] * one, axis=1) for side, one in ((own, head), (other, thing))]

@@ -5,9 +5,8 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 from tensorflow_text.python.ops.regex_split_ops import gen_regex_split_ops
 
-from kdmatch.text.spelling import LONGEST, SHORTEST, Spelling
+from kdmatch.text.spelling import LONGEST, SHORTEST, WORD, Spelling
 
-_WORD = f"[a-z]{{{SHORTEST},{LONGEST}}}"
 _OTHERS = r"([^\p{L}\p{M}]+)"
 _NONE = "\ufffd"
 
@@ -49,7 +48,7 @@ class Speller:
         folded = tf.strings.lower(tf_text.normalize_utf8(text, "NFKC"))
         runs, _, _, splits = gen_regex_split_ops.regex_split_with_offsets(folded, _OTHERS, _OTHERS)
         strange = tf.logical_and(
-            tf.strings.regex_full_match(runs, _WORD),
+            tf.strings.regex_full_match(runs, WORD),
             tf.logical_not(tf.gather(self._known, self._find(runs))),
         )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 SHORTEST, LONGEST = 4, 24
 _FILE = "spelling.json"
-_WORD = re.compile(rf"[a-z]{{{SHORTEST},{LONGEST}}}")
+WORD = rf"[a-z]{{{SHORTEST},{LONGEST}}}"
 _LOWER = {ord(letter): letter.lower() for letter in string.ascii_uppercase}
 
 
@@ -87,7 +87,7 @@ def save_spelling(spelling: Spelling | None, folder: Path) -> None:
 
 def is_spelled(word: str) -> bool:
     """Whether a word is one of those that can be right or wrong: of 4 to 24 letters a to z."""
-    return _WORD.fullmatch(word) is not None
+    return re.fullmatch(WORD, word) is not None
 
 
 def _is_letter(character: str) -> bool:
