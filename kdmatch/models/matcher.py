@@ -70,4 +70,19 @@ def with_logits(student: keras.Model) -> keras.Model:
     if keras.backend.backend() == "tensorflow":
         # XLA would compile anew for every width of a batch.
         view.jit_compile = False
+        view.predict_function = _predict_any_shape(view)
     return view
+
+
+def _predict_any_shape(model: keras.Model) -> Any:
+    """What `predict` calls, traced once: Keras's own is traced again for the first few shapes."""
+    import tensorflow as tf
+
+    inputs = {name: tf.TensorSpec(x.shape, x.dtype) for name, x in model.input.items()}
+    traced = tf.function(lambda x: model.predict_step((x,)), input_signature=[inputs])
+
+    def predict(batches: list[Any]) -> dict[str, Any]:
+        (batch,) = batches
+        return traced(batch[0] if isinstance(batch, tuple) else batch)
+
+    return predict

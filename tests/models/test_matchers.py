@@ -153,6 +153,19 @@ def test_the_logit_is_the_score_before_tanh(matcher):
     assert both["score"] == pytest.approx(scores(matcher, row), abs=1e-6)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow's has traces")
+def test_rows_of_any_shape_are_predicted_by_one_trace(matcher, monkeypatch):
+    view = with_logits(matcher)
+    traces, step = [], view.predict_step
+    monkeypatch.setattr(view, "predict_step", lambda data: traces.append(data) or step(data))
+    for query, document in PAIRS:
+        row = pair(matcher, query, document)
+        assert view.predict_on_batch(row)["score"] == pytest.approx(scores(matcher, row), abs=1e-6)
+        twice = {name: np.repeat(ids, 2, axis=0) for name, ids in row.items()}
+        assert view.predict(twice, verbose=0)["logit"].shape == (2,)
+    assert len(traces) == 1
+
+
 @pytest.mark.parametrize("kind", ["bert", "albert"])
 def test_the_head_reads_cls_max_and_mean(kind):
     matcher = small(kind)
