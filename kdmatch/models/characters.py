@@ -3,73 +3,11 @@
 from typing import Any
 
 import keras
-import numpy as np
 from keras import layers, ops
 
 from kdmatch.models.coverage import covered, with_weights
 
 CHARACTER_FEATURES = 2 * 6
-
-
-@keras.saving.register_keras_serializable("kdmatch")
-class WordCharacters(layers.Layer):
-    """The characters of words, for scripts in which a character means something.
-
-    Tables that come with a vocabulary (`kdmatch.text.traits.characters`), not trained;
-    saved and exported with the weights. Until `set_tables` no word has any.
-
-    Args:
-        vocabulary_size: int.
-        most: int. Characters of a word.
-
-    Call args:
-        ids: int `(batch, words)`.
-
-    Returns:
-        `{"ids", "rarity"}`: int32, 0 for none, and float in [0, 1], both
-        `(batch, words · most)`.
-    """
-
-    def __init__(self, vocabulary_size: int, most: int = 4, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.vocabulary_size, self.most = vocabulary_size, most
-        self._characters = self.add_weight(
-            shape=(vocabulary_size, most),
-            dtype="int32",
-            trainable=False,
-            name="characters",
-            initializer="zeros",
-        )
-        self._rarity = self.add_weight(
-            shape=(vocabulary_size,), trainable=False, name="rarity", initializer="zeros"
-        )
-        self.built = True
-
-    def set_tables(self, characters: np.ndarray, rarity: np.ndarray) -> None:
-        """Load the tables, int `(vocabulary_size, most)` and float `(vocabulary_size,)`."""
-        self._characters.assign(characters)
-        self._rarity.assign(rarity)
-
-    def tables(self) -> tuple[np.ndarray, np.ndarray]:
-        """What `set_tables` loaded."""
-        characters, rarity = map(ops.convert_to_numpy, (self._characters, self._rarity))
-        return characters, rarity
-
-    def call(self, ids: Any) -> dict[str, Any]:
-        found = ops.take(self._characters, ops.cast(ids, "int32"), axis=0)
-        found = ops.reshape(found, (ops.shape(ids)[0], -1))
-        return {"ids": found, "rarity": ops.take(self._rarity, found, axis=0)}
-
-    def compute_output_spec(self, ids: Any) -> dict[str, Any]:
-        shape = (ids.shape[0], None)
-        return {
-            "ids": keras.KerasTensor(shape, dtype="int32"),
-            "rarity": keras.KerasTensor(shape, dtype=self.compute_dtype),
-        }
-
-    def get_config(self) -> dict[str, Any]:
-        own = {"vocabulary_size": self.vocabulary_size, "most": self.most}
-        return {**super().get_config(), **own}
 
 
 @keras.saving.register_keras_serializable("kdmatch")

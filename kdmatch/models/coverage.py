@@ -4,79 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import layers, ops
 
-from kdmatch.data.roles import Role
+from kdmatch.models.head_words import head_features
 from kdmatch.models.match import unit_vectors, units_and_lengths
 
 _WAYS = 4
 COVERAGE_FEATURES = 2 * 6 * _WAYS + 2 * 5 + 2 * 2 + 6 + 2 * _WAYS + 3 + 3 * _WAYS + 4
-
-
-@keras.saving.register_keras_serializable("kdmatch")
-class WordSpelling(layers.Layer):
-    """How the word that a token belongs to is spelled, as a vector to take cosines of.
-
-    Tables that come with a vocabulary (`kdmatch.text.traits.spellings`), not
-    trained; saved and exported with the weights. Until `set_tables` all vectors are 0.
-
-    Args:
-        vocabulary_size: int.
-        dimension: int. Length of the vectors.
-
-    Call args:
-        ids: int `(batch, length)`.
-        sides: int `(batch, length)` where tokens are pieces of words, which do
-            not reach from one side to the other; None where each is a word.
-
-    Returns:
-        float `(batch, length, dimension)`, the same for all pieces of a word.
-    """
-
-    def __init__(self, vocabulary_size: int, dimension: int = 128, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.vocabulary_size, self.dimension = vocabulary_size, dimension
-        self._vectors, self._continues = (
-            self.add_weight(
-                shape=shape, dtype="int8", trainable=False, name=name, initializer="zeros"
-            )
-            for name, shape in (
-                ("vectors", (vocabulary_size, dimension)),
-                ("continues", (vocabulary_size,)),
-            )
-        )
-        self.built = True
-
-    def set_tables(self, vectors: np.ndarray, continues: np.ndarray) -> None:
-        """Load the vocabulary's tables, int8 `(vocabulary_size, dimension)` and bool."""
-        self._vectors.assign(vectors)
-        self._continues.assign(continues.astype(np.int8))
-
-    def tables(self) -> tuple[np.ndarray, np.ndarray]:
-        """What `set_tables` loaded."""
-        vectors, continues = map(ops.convert_to_numpy, (self._vectors, self._continues))
-        return vectors, continues != 0
-
-    def call(self, ids: Any, sides: Any = None) -> Any:
-        ids = ops.cast(ids, "int32")
-        vectors = ops.cast(ops.take(self._vectors, ids, axis=0), self.compute_dtype)
-        if sides is None:
-            return vectors
-        begins = 1 - ops.cast(ops.take(self._continues, ids, axis=0), "int32")
-        word = 2 * ops.cumsum(begins, axis=1) + ops.cast(sides, "int32")
-        same = ops.cast(ops.equal(word[:, :, None], word[:, None, :]), vectors.dtype)
-        return ops.matmul(same, vectors)
-
-    def compute_output_spec(self, ids: Any, sides: Any = None) -> Any:
-        return keras.KerasTensor((*ids.shape, self.dimension), dtype=self.compute_dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "vocabulary_size": self.vocabulary_size,
-            "dimension": self.dimension,
-        }
 
 
 @keras.saving.register_keras_serializable("kdmatch")
@@ -161,7 +95,7 @@ def coverage_of_units(
         _runs(own, alike[:, :2]),
         _ends(own, best),
         _places(other, best_of_document[:, 1]),
-        _heads(own, other, alike, best, best_of_document),
+        head_features(own, other, alike, best, best_of_document),
     ]
     return 4.0 * ops.concatenate(features, axis=1) - 2.0
 
@@ -282,56 +216,3 @@ def _places(side: dict[str, Any], found: Any) -> Any:
     matched = ops.sum(found, axis=1)
     between = ops.maximum((last - first) * count[:, 0] + 1.0, 1.0)
     return ops.stack([ops.minimum(first, 1.0), last, matched / between], axis=1)
-
-
-def head_word(roles: Any, mask: Any) -> Any:
-    """Where the word stands that names the thing: *bar* in *36 in. towel bar for baths*.
-
-    The last that `Role.NAMES`, before the text `Role.ENDS` behind such a word; what
-    stands right behind a number does not end it (*36 in.*, *1,000*).
-
-    Args:
-        roles: int `(batch, words)`.
-        mask: bool `(batch, words)`.
-
-    Returns:
-        float `(batch, words)`: a single 1 in each row, or none.
-
-    >>> roles = np.array([[2, 3, 0, 0, 3, 0]])  # 36 in towel bar for baths
-    >>> ops.convert_to_numpy(head_word(roles, roles >= 0)).tolist()
-    [[0.0, 0.0, 0.0, 1.0, 0.0, 0.0]]
-    """
-    roles = ops.where(mask, roles, int(Role.PASSES))
-    # One before the first, so that 0 may stand for "nowhere".
-    place = ops.cumsum(ops.ones_like(roles), axis=1)
-    far = 1 + ops.max(place, axis=1, keepdims=True)
-    names = ops.equal(roles, int(Role.NAMES))
-    counted = ops.pad(ops.equal(roles, int(Role.NUMBER))[:, :-1], ((0, 0), (1, 0)))
-    ends = ops.logical_and(ops.equal(roles, int(Role.ENDS)), ops.logical_not(counted))
-    first = ops.min(ops.where(names, place, far), axis=1, keepdims=True)
-    ends = ops.logical_and(ends, ops.greater(place, first))
-    end = ops.min(ops.where(ends, place, far), axis=1, keepdims=True)
-    inside = ops.where(ops.logical_and(names, ops.less(place, end)), place, 0)
-    last = ops.max(inside, axis=1, keepdims=True)
-    return ops.cast(ops.logical_and(ops.equal(place, last), names), "float32")
-
-
-def _heads(
-    own: dict[str, Any], other: dict[str, Any], alike: Any, best: Any, best_of_document: Any
-) -> Any:
-    """How the sides' heads are covered, alike, rare, and where: `(batch, 3 · ways + 4)`."""
-    head, thing = (head_word(side["roles"], side["mask"]) for side in (own, other))
-    # (batch, ways, document words): how alike each is to the query's head
-    asked = ops.sum(alike * head[:, None, :, None], axis=2)
-    covered = [
-        ops.sum(best * head[:, None], axis=2),
-        ops.sum(best_of_document * thing[:, None], axis=2),
-        ops.sum(asked * thing[:, None], axis=2),
-    ]
-    place = other["place"]
-    at = ops.sum(place * thing, axis=1)
-    found = ops.max(place * asked[:, 1], axis=1)
-    rare = [ops.sum(side["rare"] * one, axis=1) for side, one in ((own, head), (other, thing))]
-    # Half way where there is nothing to compare.
-    behind = ops.where(ops.greater(found * at, 0.0), 0.5 + (found - at) / 2.0, 0.5)
-    return ops.concatenate([*covered, ops.stack([*rare, at, behind], axis=1)], axis=1)

@@ -6,11 +6,12 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from kdmatch.models.coverage import Coverage, WordSpelling
+from kdmatch.models.coverage import Coverage
+from kdmatch.models.details import DetailedMatchSegments
 from kdmatch.models.head import masked_max_pool, masked_mean_pool, score_head
 from kdmatch.models.match import MatchSegments
 from kdmatch.models.matcher import Matcher
-from kdmatch.models.traits import DetailedMatchSegments, TokenTraits
+from kdmatch.models.tables import TokenTraits, WordSpelling
 
 _NOT_THE_BACKBONES = ("head_dim", "match_segments", "match_details", "match_coverage")
 

@@ -4,9 +4,7 @@ from typing import Any, ClassVar, Self
 
 import keras
 
-from kdmatch.models.characters import WordCharacters
-from kdmatch.models.coverage import WordSpelling
-from kdmatch.models.traits import TokenTraits
+from kdmatch.models.tables import TokenTraits, WordCharacters, WordSpelling
 from kdmatch.searchable import Searchable
 
 

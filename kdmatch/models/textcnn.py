@@ -6,12 +6,13 @@ from typing import Any, ClassVar
 import keras
 from keras import layers, ops
 
-from kdmatch.models.characters import CharacterCoverage, WordCharacters
-from kdmatch.models.coverage import Coverage, WordSpelling
+from kdmatch.models.characters import CharacterCoverage
+from kdmatch.models.coverage import Coverage
+from kdmatch.models.details import DetailedMatchChannels
 from kdmatch.models.head import masked_max_pool, masked_mean_pool, score_head
 from kdmatch.models.match import MatchChannels, SimilarityKernels
 from kdmatch.models.matcher import Matcher
-from kdmatch.models.traits import DetailedMatchChannels, TokenTraits
+from kdmatch.models.tables import TokenTraits, WordCharacters, WordSpelling
 from kdmatch.searchable import Searchable
 
 

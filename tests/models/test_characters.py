@@ -5,8 +5,9 @@ import pytest
 from keras import ops
 
 from kdmatch.data.ids import PairIds
-from kdmatch.models.characters import CHARACTER_FEATURES, CharacterCoverage, WordCharacters
+from kdmatch.models.characters import CHARACTER_FEATURES, CharacterCoverage
 from kdmatch.models.registry import build_matcher
+from kdmatch.models.tables import WordCharacters
 from kdmatch.text.traits import character_rarity, characters
 
 WORDS = ["[PAD]", "\ufffd", "北", "京", "大", "学", "生", "的", "led", "北京", "大学生", "北京大学"]

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from keras import ops
 
-from kdmatch.models.coverage import COVERAGE_FEATURES, Coverage, WordSpelling, head_word
+from kdmatch.models.coverage import COVERAGE_FEATURES, Coverage
+from kdmatch.models.head_words import head_word
 from kdmatch.models.registry import build_matcher
+from kdmatch.models.tables import WordSpelling
 from kdmatch.text.traits import roles, spellings
 
 WORDS = ["[PAD]", "red", "towel", "towels", "bar", "lamp", "for", "36"]

@@ -20,7 +20,7 @@ def tiny_config(folder: Path) -> dict[str, Any]:
 
     return {
         "name": "tiny",
-        "seeds": [0, 1],
+        "seeds": [0],
         "data": {name: str(files[name]) for name in ("train", "valid", "test")}
         | {"unlabelled": [str(files["unlabelled"])], "positive_threshold": 2},
         "text": {

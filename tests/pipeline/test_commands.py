@@ -76,10 +76,10 @@ def test_evaluate_of_a_run_that_is_not_over_says_what_is_missing(
     finished_run: Path, tmp_path: Path
 ) -> None:
     copy = shutil.copytree(finished_run, tmp_path / "run")
-    (copy / "students" / "textcnn" / "seed-1" / "done.json").unlink()
+    (copy / "students" / "textcnn" / "seed-0" / "done.json").unlink()
     rows = str(finished_run / "data" / "test.parquet")
     failed = CliRunner().invoke(app, ["evaluate", str(copy), "--data", rows])
-    assert "students/textcnn/seed-1 is not done yet" in str(failed.exception)
+    assert "students/textcnn/seed-0 is not done yet" in str(failed.exception)
 
 
 def test_score_leaves_nothing_behind_when_a_row_is_bad(finished_run: Path, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_a_stage_that_the_run_does_not_have_is_refused(
     tiny: Path, tmp_path: Path, until: str, message: str
 ) -> None:
     with pytest.raises(UserError, match=f"--until {until}: .*{message}"):
-        run(load_config(tiny), tmp_path / "run", Console(quiet=True), until)
+        run(load_config(tiny, ["seeds=[0, 1]"]), tmp_path / "run", Console(quiet=True), until)
     assert not (tmp_path / "run").exists()
 
 

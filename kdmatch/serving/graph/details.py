@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from kdmatch.models.traits import DetailedMatchChannels, equal_stems
+from kdmatch.models.details import DetailedMatchChannels, equal_stems
 from kdmatch.serving.graph.segments import TraitTables
 from kdmatch.serving.graph.words import PageWords
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from kdmatch.models.details import DetailedMatchSegments
 from kdmatch.models.matcher import Matcher
-from kdmatch.models.traits import DetailedMatchSegments
 from kdmatch.serving.graph.pack import Packed
 
 

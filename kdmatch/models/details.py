@@ -1,78 +1,9 @@
-"""What tokens are like and what two texts share beyond equal ids: stems, runs, rarity."""
+"""What two texts share beyond equal ids: stems, runs, rarity."""
 
 from typing import Any
 
 import keras
-import numpy as np
 from keras import layers, ops
-
-
-@keras.saving.register_keras_serializable("kdmatch")
-class TokenTraits(layers.Layer):
-    """Tables that come with a vocabulary: a token's stem, its rarity and its `Role`.
-
-    Not trained; saved and exported with the weights. Until `set_tables` each
-    token is its own stem (0 is padding), none is rare and all may name things.
-
-    Args:
-        vocabulary_size: int.
-
-    Call args:
-        ids: int `(batch, length)`.
-
-    Returns:
-        stems, int32, rarity, float in [0, 1], and roles, int32, each `(batch, length)`.
-        Stem 0 matches nothing.
-    """
-
-    def __init__(self, vocabulary_size: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.vocabulary_size = vocabulary_size
-        size = (vocabulary_size,)
-        self._stems = self.add_weight(
-            shape=size,
-            dtype="int32",
-            trainable=False,
-            name="stems",
-            initializer=lambda shape, dtype: ops.arange(shape[0], dtype=dtype),
-        )
-        self._rarity = self.add_weight(
-            shape=size, trainable=False, name="rarity", initializer="zeros"
-        )
-        self._roles = self.add_weight(
-            shape=size, dtype="int8", trainable=False, name="roles", initializer="zeros"
-        )
-        self.built = True
-
-    def set_tables(
-        self, stems: np.ndarray, rarity: np.ndarray, roles: np.ndarray | None = None
-    ) -> None:
-        """Load the vocabulary's tables, int, float and int, each `(vocabulary_size,)`."""
-        self._stems.assign(stems)
-        self._rarity.assign(rarity)
-        if roles is not None:
-            self._roles.assign(roles.astype(np.int8))
-
-    def all_ids(self) -> np.ndarray:
-        """The whole vocabulary as one row, int32 `(1, vocabulary_size)`."""
-        return np.arange(self.vocabulary_size, dtype=np.int32)[None]
-
-    def call(self, ids: Any) -> Any:
-        ids = ops.cast(ids, "int32")
-        stems, rarity, roles = (
-            ops.take(table, ids, axis=0) for table in (self._stems, self._rarity, self._roles)
-        )
-        return stems, rarity, ops.cast(roles, "int32")
-
-    def compute_output_spec(self, ids: Any) -> Any:
-        return (
-            keras.KerasTensor(ids.shape, dtype="int32"),
-            keras.KerasTensor(ids.shape, dtype=self.compute_dtype),
-            keras.KerasTensor(ids.shape, dtype="int32"),
-        )
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "vocabulary_size": self.vocabulary_size}
 
 
 @keras.saving.register_keras_serializable("kdmatch")
@@ -167,6 +98,7 @@ def in_run(same: Any) -> Any:
     Returns:
         bool `(batch, n)`.
 
+    >>> import numpy as np
     >>> same = np.zeros((1, 3, 4), bool)
     >>> same[0, 0, 1] = same[0, 1, 2] = same[0, 2, 0] = True
     >>> ops.convert_to_numpy(in_run(same)).tolist()

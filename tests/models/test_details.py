@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+from kdmatch.models.details import DetailedMatchChannels, DetailedMatchSegments
 from kdmatch.models.registry import build_matcher
-from kdmatch.models.traits import DetailedMatchChannels, DetailedMatchSegments, TokenTraits
+from kdmatch.models.tables import TokenTraits
 
 CLS, SEP = 2, 3
 STEMS = np.array([0, 0, 0, 0, 4, 5, 6, 6, 8, 9])  # 7 is a form of 6; 0 to 3 are no words
