@@ -42,11 +42,12 @@ def source_hashes(data: DataConfig) -> dict[str, str]:
 def prepare_tables(config: Config, folder: Path, console: Console | None = None) -> dict[str, Any]:
     """Write `train`, `valid`, `test` and `unlabelled` `.parquet` into `folder`.
 
-    A query of `valid` or `test` that `train` has under another id is counted and told.
+    A query of `valid` or `test` that `train` has under another id is counted and told; one that
+    `unlabelled` has is left out there, for students learn what their teachers think of it.
 
     Raises:
         UserError: if a file or row is bad, a query stands in two splits, or
-            train or valid has only one class.
+            a split has only one class.
     """
     data = config.data
     rejects = folder / "bad_rows.jsonl"
@@ -61,12 +62,23 @@ def prepare_tables(config: Config, folder: Path, console: Console | None = None)
             if name is not None:
                 for batch in read_batches(Path(name).expanduser(), data.columns, bad):
                     tables.write(split, batch)
+    with ExitStack() as stack:
+        held_out = HeldOut(folder)
         pair = ("query_id", "query", "doc_id", "document")
         mapped = {ours: theirs for ours, theirs in data.columns.items() if ours in pair}
+        unlabelled = _Tables(folder, stack)
         for name in data.unlabelled:
             for batch in read_batches(Path(name).expanduser(), mapped, bad):
                 brought = [one for one in batch.schema.names if one.startswith("f_")]
-                tables.write("unlabelled", batch.select([*pair, *brought]))
+                kept = held_out.without(batch, "query")
+                unlabelled.write("unlabelled", kept.select([*pair, *brought]))
+    if held_out.dropped and console is not None:
+        console.stage(
+            "data",
+            f"{held_out.dropped} rows of data.unlabelled left out: their queries stand in valid "
+            "or test",
+        )
+    tables.rows |= unlabelled.rows
     for split in SPLITS:
         if split not in tables.rows:
             raise UserError(
@@ -81,26 +93,60 @@ def prepare_tables(config: Config, folder: Path, console: Console | None = None)
                 f"{len(queries)} queries of {split} stand in train too, under another id, such "
                 f"as {queries[0]!r}: its numbers will flatter",
             )
-    for split in ("train", "valid"):
+    for split in SPLITS:
         _check_classes(folder / f"{split}.parquet", data.positive_threshold)
-    return {"rows": tables.rows, "bad_rows": bad.count, "sources": source_hashes(data)} | {
-        f"{split}_queries_in_train": len(queries) for split, queries in repeated.items()
-    }
+    return {
+        "rows": tables.rows,
+        "bad_rows": bad.count,
+        "sources": source_hashes(data),
+        "unlabelled_rows_of_held_out_queries": held_out.dropped,
+    } | {f"{split}_queries_in_train": len(queries) for split, queries in repeated.items()}
+
+
+class HeldOut:
+    """The queries of valid and test, by their text, which nothing may be trained on.
+
+    Args:
+        folder: Path of the data stage.
+
+    Attributes:
+        dropped: int. Rows that `without` has left out.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.queries = [
+            query
+            for split in ("valid", "test")
+            for query in _distinct(folder / f"{split}.parquet", "query")
+        ]
+        self._keys = set(map(query_key, self.queries))
+        self.dropped = 0
+
+    def __contains__(self, text: str) -> bool:
+        return query_key(text) in self._keys
+
+    def without(self, batch: pa.RecordBatch, column: str) -> pa.RecordBatch:
+        """The batch's rows whose `column` is none of the queries."""
+        kept = pa.array([text not in self for text in batch.column(column).to_pylist()])
+        found = batch.filter(kept)
+        self.dropped += batch.num_rows - found.num_rows
+        return found
 
 
 def corpus_texts(config: Config, folder: Path) -> Iterator[str]:
     """Texts to learn words from: all documents, training queries, the extra corpus.
 
-    Queries of valid and test are not among them.
+    Queries of valid and test are not among them, nor lines of the corpus that are one.
     """
     for split in (*SPLITS, "unlabelled"):
         yield from _distinct(folder / f"{split}.parquet", "document")
     yield from query_texts(folder)
+    held_out = HeldOut(folder)
     for name in config.data.corpus:
         path = Path(name).expanduser()
         opened = lzma.open if path.suffix == ".xz" else open
         with opened(path, "rt", encoding="utf-8", errors="replace") as lines:
-            yield from (line.rstrip("\n") for line in lines)
+            yield from (text for line in lines if (text := line.rstrip("\n")) not in held_out)
 
 
 def query_texts(folder: Path) -> Iterator[str]:
@@ -139,13 +185,9 @@ def make_transfer(config: Config, data: Path, folder: Path) -> dict[str, Any]:
         )
         pairs += [(queries[q], documents[d]) for q, d in zip(which, found, strict=True)]
     if settings.made:
-        held_out = [
-            query
-            for split in ("valid", "test")
-            for query in _distinct(data / f"{split}.parquet", "query")
-        ]
         count = round(settings.made * len(queries))
-        made = made_queries(queries, documents, count, avoid=held_out, seed=config.seed)
+        avoid = HeldOut(data).queries
+        made = made_queries(queries, documents, count, avoid=avoid, seed=config.seed)
         which, found = near(made, documents, per_query=settings.per_made, seed=config.seed + 1)
         pairs += [(made[q], documents[d]) for q, d in zip(which, found, strict=True)]
     table = pa.table(

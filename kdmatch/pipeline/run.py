@@ -90,7 +90,9 @@ def _prepare(work: Run) -> None:
     root = work.root
     stage(
         "data",
-        {"data": config.data, "seed": config.seed, "sources": work.sources},
+        {"data": config.data, "seed": config.seed, "sources": work.sources}
+        # Queries of valid and test are left out of them: so they were not before 0.2.1.
+        | ({"held_out": "dropped"} if config.data.unlabelled or config.data.corpus else {}),
         [],
         partial(prepare_tables, config, console=work.console),
     )

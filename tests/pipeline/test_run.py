@@ -196,6 +196,10 @@ def test_one_class_and_shared_queries_are_refused(tiny: Path, tmp_path: Path) ->
             until="data",
         )
     assert not (tmp_path / "b" / "data" / "done.json").exists()
+    bare = tmp_path / "bare.parquet"
+    pq.write_table(pq.read_table(config.data.test).drop_columns(["label"]), bare)
+    with pytest.raises(UserError, match="test: no row has a label"):
+        run(load_config(tiny, [f"data.test={bare}"]), tmp_path / "c", quiet, until="data")
 
 
 def test_splits_are_made_where_only_train_is_given(tiny: Path, tmp_path: Path) -> None:
@@ -213,6 +217,45 @@ def test_splits_are_made_where_only_train_is_given(tiny: Path, tmp_path: Path) -
     assert not queries[0] & queries[1]
     assert not queries[0] & queries[2]
     assert not queries[1] & queries[2]
+
+
+def test_queries_of_valid_and_test_are_learned_from_nowhere(tiny: Path, tmp_path: Path) -> None:
+    from kdmatch.data.splits import query_key
+    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.console import Console
+    from kdmatch.pipeline.data_stage import corpus_texts, make_transfer, prepare_tables
+
+    config = load_config(tiny)
+    held_out = {
+        split: pq.read_table(getattr(config.data, split)).column("query")[0].as_py()
+        for split in ("valid", "test")
+    }
+    log, corpus = tmp_path / "log.jsonl", tmp_path / "corpus.txt"
+    queries = [held_out["valid"], f" {held_out['test'].upper()}", "nobody's query"]
+    log.write_text(
+        "".join(json.dumps({"query": one, "document": f"of {one}"}) + "\n" for one in queries)
+    )
+    corpus.write_text("\n".join([held_out["test"], f"{held_out['test']} more"]))
+    said: list[str] = []
+
+    class Ear(Console):
+        def stage(self, name: str, message: str) -> None:
+            said.append(message)
+
+    config = load_config(tiny, [f"data.unlabelled=[{log}]", f"data.corpus=[{corpus}]"])
+    notes = prepare_tables(config, tmp_path, Ear(quiet=True))
+    assert notes["rows"]["unlabelled"] == 1
+    assert notes["unlabelled_rows_of_held_out_queries"] == 2
+    assert said == ["2 rows of data.unlabelled left out: their queries stand in valid or test"]
+    (tmp_path / "transfer").mkdir()
+    make_transfer(config, tmp_path, tmp_path / "transfer")
+    asked = pq.read_table(tmp_path / "transfer" / "pairs.parquet").column("query").to_pylist()
+    assert "nobody's query" in asked
+    keys = set(map(query_key, held_out.values()))
+    assert not keys & set(map(query_key, asked))
+    texts = list(corpus_texts(config, tmp_path))
+    assert f"{held_out['test']} more" in texts
+    assert not keys & set(map(query_key, texts))
 
 
 def test_made_up_queries_join_the_transfer_rows(tiny: Path, tmp_path: Path) -> None:
