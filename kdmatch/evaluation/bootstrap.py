@@ -40,8 +40,8 @@ def bootstrap(
     The arguments are those of `evaluate_scores`, with `metrics` names from `METRICS`.
 
     Returns:
-        `{model: {metric: float array (1 + resamples,)}}`: entry 0 is the value
-        on the rows as they are; NaN where a metric is undefined.
+        `{model: {metric: float array (seeds, 1 + resamples)}}`: entry 0 of a seed is the value
+        on the rows as they are; NaN where a metric is undefined. One seed for scores `(rows,)`.
 
     Raises:
         UserError: if no row is labelled, only one class is there, or a score is missing.
@@ -57,33 +57,38 @@ def bootstrap(
     positive = _positives(labels, positive_threshold)
     ids, code = np.unique(np.asarray(query)[kept], return_inverse=True)
     values = {}
-    for model, score in kept_scores.items():
+    for one, score in kept_scores.items():
         ranking = Ranking(score, code, len(ids))
-        values[model] = {
+        values[one] = {
             metric: _of_queries(metric, ranking, labels, positive)
             for metric in metrics
             if metric in _PER_QUERY
         }
-    mid_ranks = {model: MidRanks(score) for model, score in kept_scores.items()}
-    found: dict[str, dict[str, list[Floats]]] = {
-        model: {metric: [] for metric in metrics} for model in kept_scores
+    mid_ranks = {one: MidRanks(score) for one, score in kept_scores.items()}
+    found: dict[tuple[str, int], dict[str, list[Floats]]] = {
+        one: {metric: [] for metric in metrics} for one in kept_scores
     }
     for multiplicity in _multiplicities(len(ids), resamples, seed, len(labels)):
         weight = multiplicity[code]
         teacher_rank = None
         if "spearman_to_teacher" in metrics and teacher is not None:
-            teacher_rank = mid_ranks[teacher](weight)
-        for model, columns in found.items():
-            for metric, of_queries in values[model].items():
+            teacher_rank = mid_ranks[teacher, 0](weight)
+        for one, columns in found.items():
+            for metric, of_queries in values[one].items():
                 columns[metric].append(of_queries.mean(multiplicity))
-            rank = mid_ranks[model](weight)
+            rank = mid_ranks[one](weight)
             if "auc" in metrics:
                 columns["auc"].append(auc_of_ranks(positive, rank, weight))
             if teacher_rank is not None:
                 columns["spearman_to_teacher"].append(spearman_of_ranks(rank, teacher_rank, weight))
     return {
-        model: {metric: np.concatenate(parts) for metric, parts in columns.items()}
-        for model, columns in found.items()
+        model: {
+            metric: np.stack(
+                [np.concatenate(found[one][metric]) for one in found if one[0] == model]
+            )
+            for metric in metrics
+        }
+        for model in scores
     }
 
 
@@ -100,19 +105,22 @@ def _of_queries(metric: str, ranking: Ranking, label: Floats, positive: np.ndarr
     return ranking.pair_accuracy(label)
 
 
-def _kept_scores(scores: Mapping[str, ArrayLike], kept: np.ndarray) -> dict[str, Floats]:
+def _kept_scores(
+    scores: Mapping[str, ArrayLike], kept: np.ndarray
+) -> dict[tuple[str, int], Floats]:
+    """Scores of the rows kept, by model and seed."""
     found = {}
     for model, given in scores.items():
-        score = np.asarray(given, float)
-        if score.shape != kept.shape:
-            raise ValueError(f"{model!r} has scores {score.shape}, the labels are {kept.shape}")
-        score = score[kept]
-        if bad := int((~np.isfinite(score)).sum()):
-            raise UserError(
-                f"model {model!r} has no finite score for {bad} of {len(score)} labelled rows; "
-                "score the table again, or drop those rows"
-            )
-        found[model] = score
+        seeds = np.asarray(given, float)
+        if seeds.shape[-1:] != kept.shape or seeds.ndim > 2 or not seeds.size:
+            raise ValueError(f"{model!r} has scores {seeds.shape}, the labels are {kept.shape}")
+        for k, score in enumerate(np.atleast_2d(seeds)[:, kept]):
+            if bad := int((~np.isfinite(score)).sum()):
+                raise UserError(
+                    f"model {model!r} has no finite score for {bad} of {len(score)} labelled "
+                    "rows; score the table again, or drop those rows"
+                )
+            found[model, k] = score
     return found
 
 

@@ -1,6 +1,7 @@
 """Metrics of several models on the same rows, with paired bootstrap intervals."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,13 +21,17 @@ def evaluate_scores(
     teacher: str | None = None,
     resamples: int = 1000,
     seed: int = 0,
-) -> dict[str, dict[str, dict[str, float | None]]]:
+) -> dict[str, dict[str, dict[str, Any]]]:
     """Every metric of every model, with its 95 % interval over queries.
+
+    The number of a model that was trained from several seeds is the mean of the seeds', and the
+    interval is that of this mean: it tells how far other queries would move it, and nothing of how
+    far other seeds would, which the seeds' own numbers show.
 
     Args:
         label: float array `(rows,)`. NaN where unlabelled: such rows are left out.
         query: array `(rows,)`. Query ids.
-        scores: model name to float array `(rows,)`.
+        scores: model name to float array `(rows,)`, or `(seeds, rows)`.
         positive_threshold: float. Rows with `label >=` this are positives.
         teacher: str or None. The model in `scores` that
             `spearman_to_teacher` compares with; None leaves that metric out.
@@ -35,7 +40,8 @@ def evaluate_scores(
 
     Returns:
         `{model: {metric: {"value", "low", "high"}}}`; None stands for a
-        metric that these rows do not define.
+        metric that these rows do not define. A model of several seeds has, as `"seeds"`,
+        `{metric: value of each}` too.
 
     Raises:
         UserError: if no row is labelled, only one class is there, or a score is missing.
@@ -47,13 +53,18 @@ def evaluate_scores(
     """
     metrics = METRICS if teacher is not None else METRICS[:-1]
     draws = bootstrap(label, query, scores, positive_threshold, metrics, teacher, resamples, seed)
-    return {
-        model: {
+    table: dict[str, dict[str, dict[str, Any]]] = {}
+    for model, found in draws.items():
+        table[model] = {
             metric: dict(zip(("value", "low", "high"), _with_interval(values), strict=True))
             for metric, values in found.items()
         }
-        for model, found in draws.items()
-    }
+        if np.ndim(scores[model]) == 2:
+            table[model]["seeds"] = {
+                metric: [None if np.isnan(value) else float(value) for value in values[:, 0]]
+                for metric, values in found.items()
+            }
+    return table
 
 
 def compare_scores(
@@ -69,6 +80,8 @@ def compare_scores(
     seed: int = 0,
 ) -> list[dict[str, str | float | None]]:
     """Differences between models on the same queries, with 95 % intervals.
+
+    Between models of several seeds they are differences of the means over the seeds.
 
     Args:
         pairs: pairs `(a, b)` of names in `scores`; the difference is a − b.
@@ -86,7 +99,8 @@ def compare_scores(
     compared: list[dict[str, str | float | None]] = []
     for a, b in pairs:
         for metric in metrics:
-            difference, low, high = _with_interval(draws[a][metric] - draws[b][metric])
+            of_a, of_b = (draws[one][metric].mean(axis=0) for one in (a, b))
+            difference, low, high = _with_interval((of_a - of_b)[None])
             compared.append(
                 {
                     "a": a,
@@ -100,7 +114,8 @@ def compare_scores(
     return compared
 
 
-def _with_interval(values: Floats) -> tuple[float | None, float | None, float | None]:
+def _with_interval(seeds: Floats) -> tuple[float | None, float | None, float | None]:
+    values = seeds.mean(axis=0)
     defined = values[1:][~np.isnan(values[1:])]
     if np.isnan(values[0]):
         return None, None, None

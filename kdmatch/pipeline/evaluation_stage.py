@@ -26,9 +26,7 @@ def evaluate_table(
 ) -> dict[str, Any]:
     """Metrics of every model of a run on a labelled table.
 
-    A student's numbers are means over its seeds, the ends of its intervals
-    too; its `seeds` lists each seed's. Differences between models that have
-    seeds are the mean over seeds of paired differences.
+    A student's numbers are means over its seeds; its `seeds` lists each seed's.
 
     Args:
         config: Config of the run.
@@ -48,28 +46,12 @@ def evaluate_table(
         "resamples": config.evaluation.resamples,
         "seed": config.seed,
     }
-    rounds = [
-        teachers | {name: scores[k] for name, scores in students.items()}
-        for k in range(len(config.seeds))
-    ]
+    scores = teachers | {name: np.stack(seeds) for name, seeds in students.items()}
+    models = evaluate_scores(rows.label, rows.group, scores, **settings)
     pairs = _comparisons(list(teachers), list(students))
-    metrics = [evaluate_scores(rows.label, rows.group, one, **settings) for one in rounds]
-    compared = [
-        compare_scores(rows.label, rows.group, one, pairs, COMPARED, **settings) for one in rounds
-    ]
-    models: dict[str, Any] = {}
-    for name in rounds[0]:
-        models[name] = {
-            metric: mean_interval([one[name][metric] for one in metrics])
-            for metric in metrics[0][name]
-        }
-        if name in students:
-            models[name]["seeds"] = {
-                metric: [one[name][metric]["value"] for one in metrics]
-                for metric in metrics[0][name]
-            }
+    compared = compare_scores(rows.label, rows.group, scores, pairs, COMPARED, **settings)
     if scores_file is not None:
-        columns = {f"score_{name}": scores for name, scores in rounds[0].items()}
+        columns = {f"score_{name}": np.atleast_2d(one)[0] for name, one in scores.items()}
         pq.write_table(
             pa.table({"query_id": rows.query_id, "label": rows.label, **columns}), scores_file
         )
@@ -79,9 +61,7 @@ def evaluate_table(
         "positive_threshold": config.data.positive_threshold,
         "rows": len(rows),
         "models": models,
-        "comparisons": [
-            {**same[0], **mean_interval(same, "difference")} for same in zip(*compared, strict=True)
-        ],
+        "comparisons": compared,
     }
 
 
@@ -112,14 +92,3 @@ def _comparisons(teachers: list[str], students: list[str]) -> list[tuple[str, st
         if f"{name}_control" in students:
             pairs.append((name, f"{name}_control"))
     return pairs
-
-
-def mean_interval(
-    intervals: Sequence[dict[str, Any]], value: str = "value"
-) -> dict[str, float | None]:
-    """Mean over seeds of a value and of both ends of its interval."""
-    means: dict[str, float | None] = {}
-    for key in (value, "low", "high"):
-        values = [one[key] for one in intervals]
-        means[key] = None if None in values else float(np.mean(values))
-    return means

@@ -14,7 +14,6 @@ from kdmatch.evaluation.evaluate import compare_scores, evaluate_scores
 from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.config_loader import merge, parse_config
 from kdmatch.pipeline.console import Console
-from kdmatch.pipeline.evaluation_stage import mean_interval
 from kdmatch.pipeline.run import prepare_students
 from kdmatch.pipeline.run_directory import write_json
 from kdmatch.pipeline.student_stage import student_stage
@@ -145,22 +144,16 @@ def _compare(
         "seed": config.seed,
     }
     pairs = [(name, NOTHING if name.startswith("+") else WHOLE) for name in scores if name != WHOLE]
-    rounds = [{name: found[k] for name, found in scores.items()} for k in range(len(scores[WHOLE]))]
+    seeds = {name: np.stack(found) for name, found in scores.items()}
     rows = (valid.label, valid.group)
-    metrics = [evaluate_scores(*rows, one, **settings) for one in rounds]
-    compared = [compare_scores(*rows, one, pairs, ("auc",), **settings) for one in rounds]
+    models = evaluate_scores(*rows, seeds, **settings)
     return {
         "dataset": config.name,
         "split": "valid",
         "student": student,
         "models": {
-            name: {
-                "auc": mean_interval([one[name]["auc"] for one in metrics]),
-                "seeds": {"auc": [one[name]["auc"]["value"] for one in metrics]},
-            }
-            for name in scores
+            name: {"auc": model["auc"], "seeds": {"auc": model["seeds"]["auc"]}}
+            for name, model in models.items()
         },
-        "comparisons": [
-            {**same[0], **mean_interval(same, "difference")} for same in zip(*compared, strict=True)
-        ],
+        "comparisons": compare_scores(*rows, seeds, pairs, ("auc",), **settings),
     }

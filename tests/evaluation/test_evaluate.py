@@ -55,12 +55,12 @@ def test_a_resample_is_the_metric_of_the_drawn_queries() -> None:
     drawn = np.random.default_rng([5, 3]).integers(12, size=12)
     rows = np.concatenate([np.flatnonzero(query == one) for one in drawn])
     ids = np.repeat(np.arange(12), 5)  # a query drawn twice counts as two queries
-    assert draws["auc"][3] == pytest.approx(metrics.auc(label[rows] >= 2, score[rows]))
-    assert draws["gauc"][3] == pytest.approx(metrics.gauc(label[rows] >= 2, score[rows], ids))
-    assert draws["pair_accuracy"][3] == pytest.approx(
+    assert draws["auc"][0, 3] == pytest.approx(metrics.auc(label[rows] >= 2, score[rows]))
+    assert draws["gauc"][0, 3] == pytest.approx(metrics.gauc(label[rows] >= 2, score[rows], ids))
+    assert draws["pair_accuracy"][0, 3] == pytest.approx(
         metrics.pair_accuracy(label[rows], score[rows], ids)
     )
-    assert draws["spearman_to_teacher"][3] == pytest.approx(-1)
+    assert draws["spearman_to_teacher"][0, 3] == pytest.approx(-1)
 
 
 def test_intervals_cover_the_truth() -> None:
@@ -108,6 +108,34 @@ def test_comparisons_are_paired_and_agree_with_the_table() -> None:
     assert found[0]["difference"] == difference == -found[1]["difference"]
     widths = [one["auc"]["high"] - one["auc"]["low"] for one in table.values()]
     assert found[0]["high"] - found[0]["low"] < min(widths)
+
+
+def test_of_several_seeds_the_mean_is_measured_and_its_interval() -> None:
+    rng = np.random.default_rng(5)
+    label, query, score = _rows(rng)
+    seeds = score + rng.normal(0, 0.5, (3, len(score)))
+    options = {"positive_threshold": 2, "resamples": 200}
+    found = evaluate_scores(label, query, {"m": seeds, "a": score}, **options)
+    assert "seeds" not in found["a"]
+    alone = [evaluate_scores(label, query, {"m": one}, **options)["m"]["auc"] for one in seeds]
+    assert found["m"]["seeds"]["auc"] == [one["value"] for one in alone]
+    assert found["m"]["auc"]["value"] == pytest.approx(np.mean(found["m"]["seeds"]["auc"]))
+    draws = [
+        bootstrap(label, query, {"m": one}, 2, ["auc"], None, 200, 0)["m"]["auc"][0, 1:]
+        for one in seeds
+    ]
+    ends = np.quantile(np.mean(draws, axis=0), [0.025, 0.975])
+    assert [found["m"]["auc"][end] for end in ("low", "high")] == pytest.approx(ends)
+    # Seeds err apart: their mean is surer than each of them.
+    assert ends[1] - ends[0] < np.mean([one["high"] - one["low"] for one in alone])
+    (compared,) = compare_scores(
+        label, query, {"m": seeds, "a": score}, [("m", "a")], ["auc"], **options
+    )
+    assert compared["difference"] == pytest.approx(
+        found["m"]["auc"]["value"] - found["a"]["auc"]["value"]
+    )
+    with pytest.raises(ValueError, match=r"'m' has scores \(2, 3, "):
+        evaluate_scores(label, query, {"m": np.zeros((2, 3, len(score)))}, **options)
 
 
 def test_the_seed_alone_decides_the_intervals() -> None:
