@@ -1,5 +1,7 @@
 """Matchers by the name that a config gives them, and their weights on disk."""
 
+import difflib
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,29 @@ def build_matcher(preset: str, **overrides: Any) -> Matcher:
         return matcher_class(preset).from_preset(preset, **overrides)
     except (TypeError, ValueError) as error:
         raise UserError(f"model preset {preset}: {error}") from error
+
+
+def matcher_arguments(preset: str, **overrides: Any) -> dict[str, Any]:
+    """All arguments that a preset's matcher is built with, but for its vocabulary's size.
+
+    Raises:
+        UserError: if no matcher has the preset, or an override is not an argument of it.
+    """
+    kind = matcher_class(preset)
+    defaults = {
+        name: one.default
+        for name, one in inspect.signature(kind).parameters.items()
+        if one.default is not one.empty and name != "dtype"
+    }
+    for name in overrides:
+        if name not in defaults:
+            near = difflib.get_close_matches(name, defaults, n=1, cutoff=0.5)
+            meant = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(defaults)}"
+            raise UserError(f"model preset {preset}: unknown argument {name!r}; {meant}")
+    found = defaults | kind.presets[preset] | overrides
+    if "intermediate_dim" in found:
+        found["intermediate_dim"] = found["intermediate_dim"] or 4 * found["hidden_dim"]
+    return found
 
 
 def save_matcher(matcher: Matcher, folder: Path) -> None:

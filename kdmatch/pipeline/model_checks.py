@@ -3,28 +3,34 @@
 from kdmatch.errors import UserError
 from kdmatch.models.albert import AlbertMatcher
 from kdmatch.models.bert import BertMatcher
-from kdmatch.models.registry import matcher_class
-from kdmatch.models.starts import resolve_pretrained
+from kdmatch.models.pretrained import check_sizes, pretrained_sizes, resolve_pretrained
+from kdmatch.models.registry import matcher_arguments, matcher_class
 from kdmatch.models.textcnn import TextCnnMatcher
 from kdmatch.pipeline.config import Config, ModelConfig
 
 
 def check_models(config: Config) -> None:
-    """Check preset and start of every model of a run.
+    """Check preset, arguments and start of every model of a run.
 
     Raises:
-        UserError: if a preset is unknown, a start does not fit its preset or does not exist, or
-            two models start from WordPiece vectors of different lengths.
+        UserError: if a preset or an argument is unknown, a start does not fit its model or does
+            not exist, inputs are longer than a model takes, or two models start from WordPiece
+            vectors of different lengths.
     """
     teachers = config.label_trained
     students = {f"students.{name}": model for name, model in config.students.items()}
     for name, model in (teachers | students).items():
         try:
             check_start(model)
+            _check_length(config, model)
+            if model.start == "teacher":
+                if name in teachers:
+                    raise UserError("only a student can start from the teacher")
+                _check_teacher(config, model)
         except UserError as error:
             raise UserError(f"{name}: {error}") from error
-        if name in teachers and model.start == "teacher":
-            raise UserError(f"{name}: only a student can start from the teacher")
+    if config.pretraining is not None and not _is_bert(config.teacher):
+        raise UserError(f"pretraining: makes a BERT, and the teacher is {config.teacher.preset}")
     lengths = _wordpiece_dimensions(config)
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
@@ -32,20 +38,44 @@ def check_models(config: Config) -> None:
 
 
 def check_start(model: ModelConfig) -> None:
-    """Check one model's preset, and that it can start as its config says.
+    """Check one model's preset and arguments, and that it can start as its config says.
 
     Raises:
         UserError: if not.
     """
     kind = matcher_class(model.preset)
-    if issubclass(kind, BertMatcher) and model.start not in ("scratch", "vectors", "pretraining"):
+    arguments = matcher_arguments(model.preset, **model.arguments)
+    if _is_bert(model) and model.start not in ("scratch", "vectors", "pretraining"):
         if model.start == "teacher":
             raise UserError(f"preset {model.preset} cannot start from the teacher: {_STARTS}")
-        resolve_pretrained(model.start)
+        sizes = pretrained_sizes(resolve_pretrained(model.start))
+        check_sizes(f"start {model.start}", sizes, arguments, model.take_layers)
     if (issubclass(kind, AlbertMatcher) and model.start not in ("scratch", "teacher")) or (
         issubclass(kind, TextCnnMatcher) and model.start not in ("scratch", "vectors", "teacher")
     ):
         raise UserError(f"preset {model.preset} cannot start from {model.start!r}: {_STARTS}")
+
+
+def _check_teacher(config: Config, model: ModelConfig) -> None:
+    """Check that a student can start from the run's teacher."""
+    if not _is_bert(config.teacher):
+        raise UserError(f"can start from a BERT alone; the teacher is {config.teacher.preset}")
+    if issubclass(matcher_class(model.preset), AlbertMatcher):
+        source, target = (
+            matcher_arguments(one.preset, **one.arguments) for one in (config.teacher, model)
+        )
+        layer = (model.take_layers or [0])[:1]
+        check_sizes("start from teacher", source, target | {"num_layers": 1}, layer)
+
+
+def _check_length(config: Config, model: ModelConfig) -> None:
+    """Check that a model takes inputs as long as the text stage makes them."""
+    most = matcher_arguments(model.preset, **model.arguments).get("max_sequence_length")
+    if most is not None and most < config.text.wordpiece.max_tokens:
+        raise UserError(
+            f"max_sequence_length {most} is less than text.wordpiece.max_tokens "
+            f"{config.text.wordpiece.max_tokens}; lower the latter"
+        )
 
 
 def wordpiece_dimension(config: Config) -> int:
@@ -57,16 +87,18 @@ def _wordpiece_dimensions(config: Config) -> dict[str, int]:
     models = {
         name: model
         for name, model in config.label_trained.items()
-        if model.start == "vectors" and issubclass(matcher_class(model.preset), BertMatcher)
+        if model.start == "vectors" and _is_bert(model)
     }
     if config.pretraining is not None and config.pretraining.start == "vectors":
         models["pretraining"] = config.teacher
     return {
-        name: int(
-            {**matcher_class(model.preset).presets[model.preset], **model.arguments}["hidden_dim"]
-        )
+        name: matcher_arguments(model.preset, **model.arguments)["hidden_dim"]
         for name, model in models.items()
     }
+
+
+def _is_bert(model: ModelConfig) -> bool:
+    return issubclass(matcher_class(model.preset), BertMatcher)
 
 
 _STARTS = (

@@ -11,9 +11,9 @@ import numpy as np
 from kdmatch.data.ids import PairIds
 from kdmatch.errors import UserError
 from kdmatch.models.bert import BertMatcher
+from kdmatch.models.pretrained import spread_segments
 from kdmatch.models.pretraining import pretrain
 from kdmatch.models.registry import save_matcher
-from kdmatch.models.starts import spread_segments
 from kdmatch.pipeline.config import Config, ModelConfig
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.data_stage import corpus_texts

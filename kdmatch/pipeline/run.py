@@ -1,20 +1,21 @@
 """The whole way: rows to exported, evaluated students, a stage after another."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kdmatch.data.rows import Rows
 from kdmatch.errors import UserError
+from kdmatch.models.pretrained import PRETRAINED_FILES
 from kdmatch.pipeline.config import Config, ModelConfig
 from kdmatch.pipeline.config_loader import dump_config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.data_stage import make_transfer, prepare_tables
 from kdmatch.pipeline.model_checks import wordpiece_dimension
 from kdmatch.pipeline.pretraining_stage import pretrain_encoder
-from kdmatch.pipeline.run_directory import LastStageDone, section_fields
+from kdmatch.pipeline.run_directory import LastStageDone, files_named, section_fields
 from kdmatch.pipeline.student_stage import train_students
 from kdmatch.pipeline.teacher_stage import matcher_teachers, score_rows, train_gbdt
 from kdmatch.pipeline.text_stage import prepare_text
@@ -77,10 +78,10 @@ def _check_until(config: Config, until: str) -> None:
 
 def prepare_students(config: Config, root: Path, console: Console) -> Run:
     """All that students read: tables, ids, transfer rows and the teachers' scores of them."""
-    work = open_run(config.model_copy(update={"original": None}), root, console)
+    work = open_run(config, root, console)
     if not (root / "config.yaml").exists():
         (root / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-    for stage in (_prepare, _pretrain, _teachers, _score):
+    for stage in (_prepare, _pretrain, partial(_teachers, original=False), _score):
         stage(work)
     return work
 
@@ -100,7 +101,9 @@ def _prepare(work: Run) -> None:
     pairs = {k: v for k, v in section_fields(config.transfer).items() if k != "share"}
     stage(
         "text",
-        {"text": config.text, "seed": config.seed} | ({"vectors": vectors} if vectors else {}),
+        {"text": config.text, "seed": config.seed}
+        | ({"vectors": vectors} if vectors else {})
+        | _files(config.text.wordpiece.vocabulary or "", files=("", "vocab.txt")),
         ["data"],
         lambda folder: prepare_text(config, root / "data", folder),
     )
@@ -125,7 +128,8 @@ def _pretrain(work: Run) -> None:
     )
 
 
-def _teachers(work: Run) -> None:
+def _teachers(work: Run, original: bool = True) -> None:
+    """The models that are trained on labels; `original` teaches nobody."""
     config, root = work.config, work.root
     data = root / "data"
     work.directory.stage(
@@ -135,15 +139,20 @@ def _teachers(work: Run) -> None:
         lambda folder: train_gbdt(config, data, folder),
     )
     models = matcher_teachers(config)
-    if config.original is not None:
+    if original and config.original is not None:
         models["original"] = config.original
     for name, model in models.items():
         work.directory.stage(
             name,
-            {"model": model, "seed": config.seed},
+            {"model": model, "seed": config.seed} | _files(model.start, files=PRETRAINED_FILES),
             ["text", *(["pretraining"] if model.start == "pretraining" else [])],
             _label_trainer(work, name, model),
         )
+
+
+def _files(*named: str, files: Iterable[str]) -> dict[str, Any]:
+    found = files_named(*named, files=files)
+    return {"files": found} if found else {}
 
 
 def _label_trainer(work: Run, name: str, model: ModelConfig) -> Callable[[Path], dict[str, Any]]:
@@ -170,7 +179,8 @@ def _label_trainer(work: Run, name: str, model: ModelConfig) -> Callable[[Path],
 def _score(work: Run) -> None:
     work.directory.stage(
         "scores",
-        {"precision": work.config.teacher.training.precision},
+        {"precision": work.config.teacher.training.precision}
+        | ({"further": list(work.config.further_teachers)} if work.config.further_teachers else {}),
         ["teacher", "gbdt", "transfer", *work.config.further_teachers],
         lambda folder: score_rows(work.config, work.root, folder, work.console),
     )

@@ -64,6 +64,7 @@ class RunDirectory:
         self.root = root
         self.until = until
         self.keys: dict[str, str] = {}
+        self._made_from: dict[str, dict[str, str]] = {}
         self._lock = FileLock(root / ".lock")
         self._console = console
 
@@ -111,6 +112,8 @@ class RunDirectory:
             UserError: if another process is doing a stage of this directory.
         """
         last = [one for one in stages if self.until and self._is_inside(one.name)]
+        if stages and not last and self._is_past(stages[0].name):
+            raise LastStageDone
         missing = [
             one for one in last or stages if self._is_missing(one.name, one.inputs, one.after)
         ]
@@ -130,6 +133,7 @@ class RunDirectory:
     def _is_missing(self, name: str, inputs: Mapping[str, Any], after: list[str]) -> bool:
         key = _key({"inputs": inputs, "after": [self.keys[other] for other in after]})
         self.keys[name] = key
+        self._made_from[name] = {other: self.keys[other] for other in after}
         if _read_key(self.root / name / "done.json") != key:
             return True
         self._console.stage(name, "already done")
@@ -157,6 +161,7 @@ class RunDirectory:
         done = {
             "stage": name,
             "key": self.keys[name],
+            "after": self._made_from[name],
             "seconds": round(seconds, 2),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             **notes,
@@ -228,14 +233,23 @@ def require_run(root: Path) -> Path:
 
 
 def require_done(root: Path, stages: Iterable[str]) -> None:
-    """Check that stages of a run are done.
+    """Check that stages of a run are done, and made from what now stands beside them.
 
     Raises:
         UserError: if one is not.
     """
     for name in stages:
-        if not (root / name / "done.json").is_file():
+        done = root / name / "done.json"
+        if not done.is_file():
             raise UserError(f"{root}: {name} is not done yet; call `kdmatch run` first")
+        made_from = read_json(done).get("after", {})
+        for other, key in made_from.items():
+            if _read_key(root / other / "done.json") != key:
+                raise UserError(
+                    f"{root}: {name} was made from another {other} than now stands there; call "
+                    "`kdmatch run` first"
+                )
+        require_done(root, made_from)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -262,6 +276,23 @@ def file_hash(path: Path) -> str:
             return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+
+
+def files_named(*named: str, files: Iterable[str] = ("",)) -> dict[str, str]:
+    """Hashes of files that a config names by a path, for the key of a stage that reads them.
+
+    Args:
+        named: paths; what is none, such as `package:NAME/SUB` or `scratch`, has no hash.
+        files: names in a directory that is named; "" stands for a file that is named itself.
+
+    Returns:
+        path to hash, of the files that are there.
+    """
+    found = {}
+    for path in (Path(one).expanduser() / file for one in named for file in files):
+        if path.is_file():
+            found[str(path)] = file_hash(path)
+    return found
 
 
 def _key(value: Any) -> str:

@@ -42,7 +42,7 @@ def score_models(
     """
     folders = student_folders(config, root)
     seeds = [seed for folder in folders for seed in _seed_folders(config, folder)]
-    require_done(root, ["scores", *(str(seed.relative_to(root)) for seed in seeds)])
+    require_done(root, ["scores", *(seed.relative_to(root).as_posix() for seed in seeds)])
     rows = Rows.from_table(table)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "rows.parquet"
@@ -84,9 +84,12 @@ def matcher_folder(config: Config, root: Path, name: str) -> Path:
     """Folder of the weights that a model's export is made from: of a student, its best seed.
 
     Raises:
-        UserError: if the student is not trained.
+        UserError: if it is not trained, or the run's text is no longer what it was trained on.
     """
-    return root / "teacher" if name == "teacher" else best_seed(config, root / "students" / name)
+    students = root / "students"
+    folder = root / name if name == "teacher" else best_seed(config, students / name)
+    require_done(root, [folder.relative_to(root).as_posix()])
+    return folder
 
 
 def best_seed(config: Config, folder: Path) -> Path:

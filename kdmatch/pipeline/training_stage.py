@@ -19,11 +19,10 @@ from kdmatch.evaluation.objective import validation_metric
 from kdmatch.models.albert import AlbertMatcher
 from kdmatch.models.bert import BertMatcher
 from kdmatch.models.matcher import Matcher
+from kdmatch.models.pretrained import resolve_pretrained, start_from_pretrained
 from kdmatch.models.registry import build_matcher, load_matcher, matcher_class, save_matcher
 from kdmatch.models.starts import (
-    resolve_pretrained,
     start_from_encoder,
-    start_from_pretrained,
     start_from_teacher,
     start_from_teachers_words,
     start_from_vectors,

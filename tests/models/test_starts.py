@@ -10,9 +10,8 @@ import pytest
 from kdmatch.errors import UserError
 from kdmatch.models.albert import AlbertMatcher
 from kdmatch.models.bert import BertMatcher
+from kdmatch.models.pretrained import resolve_pretrained, start_from_pretrained
 from kdmatch.models.starts import (
-    resolve_pretrained,
-    start_from_pretrained,
     start_from_teacher,
     start_from_teachers_words,
     start_from_vectors,
@@ -202,7 +201,7 @@ def test_a_student_that_does_not_fit_its_teacher():
         student = AlbertMatcher(embedding_dim=8, **{**SIZES, **sizes})
         with pytest.raises(UserError, match=part):
             start_from_teacher(student, teacher)
-    with pytest.raises(UserError, match="layer 1 is not"):
+    with pytest.raises(UserError, match=r"take_layers \[1\].* the start has 1"):
         start_from_teacher(AlbertMatcher(embedding_dim=8, **SIZES), teacher, layer=1)
 
 

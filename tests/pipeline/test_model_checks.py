@@ -1,6 +1,8 @@
 """Models that cannot be trained, and stages that a run does not have, are said at once."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,6 +10,16 @@ from kdmatch.errors import UserError
 from kdmatch.pipeline.config_loader import load_config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.run import run
+
+BERT = {
+    "model_type": "bert",
+    "hidden_size": 64,
+    "vocab_size": 30_522,
+    "num_attention_heads": 2,
+    "intermediate_size": 256,
+    "num_hidden_layers": 4,
+    "max_position_embeddings": 512,
+}
 
 
 @pytest.mark.parametrize(
@@ -20,6 +32,24 @@ from kdmatch.pipeline.run import run
         ("teacher.start=teacher", "teacher: preset bert_2l_64 cannot start from the teacher"),
         ("teacher.start=nowhere/bert", "teacher: start 'nowhere/bert': .*config.json is missing"),
         ("teacher.start=package:no_such_one/x", "teacher: .*'no_such_one' is not installed"),
+        (
+            "students.albert.arguments.droput=0.1",
+            "unknown argument 'droput'; did you mean 'dropout'",
+        ),
+        ("students.textcnn.arguments.x=1", "students.textcnn: .*unknown argument 'x'; known: "),
+        (
+            "teacher={preset: textcnn_64}",
+            "students.albert: can start from a BERT alone; the teacher is textcnn_64",
+        ),
+        (
+            "teacher.preset=bert_4l_256",
+            "students.albert: start from teacher: its hidden_dim is 256, the matcher's 64",
+        ),
+        ("students.albert.take_layers=[2]", "students.albert: .*layers.* the start has 2"),
+        (
+            "students.albert.arguments.max_sequence_length=16",
+            "students.albert: max_sequence_length 16 is less than text.wordpiece.max_tokens 32",
+        ),
         (
             "further_teachers.teacher_b={preset: albert_1l_64, start: teacher}",
             "further_teachers.teacher_b: only a student can start from the teacher",
@@ -37,6 +67,45 @@ def test_a_model_that_cannot_be_trained_is_said_before_anything_is(
         tiny, [override, *(["teacher.start=vectors"] if "256" in override else [])]
     )
     with pytest.raises(UserError, match=message):
+        run(config, tmp_path / "run", Console(quiet=True))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "more", "message"),
+    [
+        (
+            {"config.json": {}},
+            [],
+            "not that of a Hugging Face or KerasHub BERT .KeyError: 'config'",
+        ),
+        (
+            {"config.json": {"model_type": "roberta"}},
+            [],
+            "of type 'roberta'; a matcher needs a BERT",
+        ),
+        ({"config.json": BERT}, [], "model.safetensors is missing; save the model's weights so"),
+        (
+            {"config.json": BERT, "model.safetensors": {}},
+            ["teacher.take_layers=[3, 4]"],
+            r"take_layers \[3, 4\]: the matcher has 2 layers and the start has 4",
+        ),
+        (
+            {"config.json": BERT | {"hidden_size": 128}, "model.safetensors": {}},
+            [],
+            "its hidden_dim is 128, the matcher's 64",
+        ),
+    ],
+)
+def test_a_pretrained_model_that_does_not_fit_is_said_before_anything_is_done(
+    tiny: Path, tmp_path: Path, files: dict[str, dict[str, Any]], more: list[str], message: str
+) -> None:
+    source = tmp_path / "bert"
+    source.mkdir()
+    for name, content in files.items():
+        (source / name).write_text(json.dumps(content))
+    config = load_config(tiny, [f"teacher.start={source}", *more])
+    with pytest.raises(UserError, match=f"teacher: start .*{message}"):
         run(config, tmp_path / "run", Console(quiet=True))
     assert not (tmp_path / "run").exists()
 

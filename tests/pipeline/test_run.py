@@ -114,7 +114,11 @@ def test_a_run_stops_after_the_stage_it_was_told(
         def stage(self, name: str, message: str) -> None:
             said.append(name)
 
-    for until, last in (("text", "text"), ("students", "students/textcnn_control/seed-0")):
+    for until, last in (
+        ("text", "text"),
+        ("scores", "scores"),
+        ("students", "students/textcnn_control/seed-0"),
+    ):
         said.clear()
         run(load_config(tiny), copy, Ear(quiet=True), until=until)
         assert said[-1] == last

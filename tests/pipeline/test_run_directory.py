@@ -9,7 +9,13 @@ import pytest
 
 from kdmatch.errors import UserError
 from kdmatch.pipeline.console import Console
-from kdmatch.pipeline.run_directory import RunDirectory, _key
+from kdmatch.pipeline.run_directory import (
+    LastStageDone,
+    RunDirectory,
+    Stage,
+    _key,
+    require_done,
+)
 from kdmatch.pipeline.section import AddedLater, Section
 
 
@@ -59,6 +65,34 @@ def test_an_ablation_or_search_leaves_a_runs_results(tmp_path: Path) -> None:
     for name in ("ablation/albert/recipe/seed-0", "search/albert/verify/trial_0"):
         directory.stage(name, {}, [], lambda folder: None)
     assert (tmp_path / "metrics.json").exists()
+
+
+def test_what_was_made_from_something_else_is_not_done(tmp_path: Path) -> None:
+    def do(words: int, until: str = "") -> None:
+        directory = RunDirectory(tmp_path, Console(quiet=True), until)
+        directory.stage("text", {"words": words}, [], lambda folder: None)
+        directory.stage("teacher", {}, ["text"], lambda folder: None)
+        students = [
+            Stage(f"students/{name}/seed-0", {}, ["teacher"], lambda folder, console: None)
+            for name in ("albert", "textcnn")
+        ]
+        directory.stages(students)
+
+    do(1)
+    require_done(tmp_path, ["students/albert/seed-0"])
+    with pytest.raises(LastStageDone):
+        do(2, until="text")
+    message = "teacher was made from another text than now stands there; call `kdmatch run`"
+    with pytest.raises(UserError, match=message):
+        require_done(tmp_path, ["students/albert/seed-0"])
+    with pytest.raises(LastStageDone):
+        do(2, until="teacher")
+    with pytest.raises(UserError, match="students/albert/seed-0 was made from another teacher"):
+        require_done(tmp_path, ["students/albert/seed-0"])
+    do(2)
+    require_done(tmp_path, ["students/albert/seed-0"])
+    with pytest.raises(UserError, match="students/other is not done yet"):
+        require_done(tmp_path, ["students/other"])
 
 
 HOLDER = """
