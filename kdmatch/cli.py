@@ -221,8 +221,12 @@ def entry_point() -> None:
     """Run the command line; a user's mistake is one line and exit status 2."""
     try:
         app()
-    except UserError as error:
+    except (UserError, OSError) as error:
         if os.environ.get("KDMATCH_DEBUG"):
             raise
-        typer.echo(f"kdmatch: {error}", err=True)
+        message = str(error)
+        if isinstance(error, OSError):
+            place = f"{error.filename}: " if error.filename else ""
+            message = f"{place}{error.strerror or error} (--debug shows where)"
+        typer.echo(f"kdmatch: {message}", err=True)
         raise SystemExit(2) from None

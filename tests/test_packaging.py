@@ -131,6 +131,14 @@ def test_a_mistake_is_one_line(arguments: tuple[str, ...], named: str, tmp_path:
     assert not (tmp_path / "x").exists()
 
 
+def test_what_the_system_refuses_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    done = _kdmatch("quickstart", "--out", "taken", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert re.match(r"kdmatch: taken.*: (File exists|Not a directory) \(--debug", done.stderr)
+
+
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     done = _kdmatch("--debug", "run", "absent.yaml", "--out", "x", cwd=tmp_path)
     assert done.returncode != 0

@@ -1,8 +1,10 @@
 """Source files to checked tables, one a split, and the pairs for transfer."""
 
+import bz2
+import gzip
 import lzma
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -24,6 +26,7 @@ from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.run_directory import file_hash
 
 SPLITS = ("train", "valid", "test")
+_OPENERS: dict[str, Callable[..., Any]] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
 
 
 def source_files(data: DataConfig) -> list[Path]:
@@ -144,9 +147,29 @@ def corpus_texts(config: Config, folder: Path) -> Iterator[str]:
     held_out = HeldOut(folder)
     for name in config.data.corpus:
         path = Path(name).expanduser()
-        opened = lzma.open if path.suffix == ".xz" else open
-        with opened(path, "rt", encoding="utf-8", errors="replace") as lines:
+        with _OPENERS.get(path.suffix, open)(
+            path, "rt", encoding="utf-8", errors="replace"
+        ) as lines:
             yield from (text for line in lines if (text := line.rstrip("\n")) not in held_out)
+
+
+def check_corpus(data: DataConfig) -> None:
+    """Check that every file of the corpus is text, or text compressed in a way that is known.
+
+    Raises:
+        UserError: if one is not.
+    """
+    for name in data.corpus:
+        path = Path(name).expanduser()
+        try:
+            with _OPENERS.get(path.suffix, open)(path, "rb") as file:
+                binary = b"\0" in file.read(4096)
+        except (OSError, lzma.LZMAError, EOFError) as error:
+            raise UserError(f"{path}: cannot be read ({error})") from error
+        if binary:
+            raise UserError(
+                f"{path}: not text; data.corpus takes text, plain or as {', '.join(_OPENERS)}"
+            )
 
 
 def query_texts(folder: Path) -> Iterator[str]:

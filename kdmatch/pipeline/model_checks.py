@@ -7,16 +7,18 @@ from kdmatch.models.pretrained import check_sizes, pretrained_sizes, resolve_pre
 from kdmatch.models.registry import matcher_arguments, matcher_class
 from kdmatch.models.textcnn import TextCnnMatcher
 from kdmatch.pipeline.config import Config, ModelConfig
+from kdmatch.teachers.gbdt import GbdtRanker
 
 
 def check_models(config: Config) -> None:
     """Check preset, arguments and start of every model of a run.
 
     Raises:
-        UserError: if a preset or an argument is unknown, a start does not fit its model or does
-            not exist, inputs are longer than a model takes, or two models start from WordPiece
-            vectors of different lengths.
+        UserError: if a preset, an argument or a parameter of the GBDT is unknown, a start does not
+            fit its model or does not exist, inputs are longer than a model takes, or two models
+            start from WordPiece vectors of different lengths.
     """
+    GbdtRanker(config.gbdt.objective, config.gbdt.params)
     teachers = config.label_trained
     students = {f"students.{name}": model for name, model in config.students.items()}
     for name, model in (teachers | students).items():

@@ -44,7 +44,8 @@ def train_gbdt(config: Config, data: Path, folder: Path) -> dict[str, Any]:
         vectors = skip_gram(
             sentences, config.gbdt.dimension, epochs=10, seed=config.seed, min_count=2
         )
-        features = TextFeatures.fit(texts, language=config.text.language, vectors=vectors)
+        if vectors is not None:
+            features = TextFeatures.fit(texts, language=config.text.language, vectors=vectors)
     features.save(folder / "features")
     x_train, x_valid = pair_features(features, train), pair_features(features, valid)
     ranker = GbdtRanker(config.gbdt.objective, config.gbdt.params, config.seed)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.console import Console
-from kdmatch.pipeline.data_stage import source_hashes
+from kdmatch.pipeline.data_stage import check_corpus, source_hashes
 from kdmatch.pipeline.model_checks import check_models
 from kdmatch.pipeline.run_directory import RunDirectory
 
@@ -36,6 +36,7 @@ class Run:
 def open_run(config: Config, root: Path, console: Console, until: str = "") -> Run:
     """The run of a config in a directory, made if missing; nothing is done yet."""
     check_models(config)
+    check_corpus(config.data)
     sources = source_hashes(config.data)  # a missing file is said before anything is written
     root.mkdir(parents=True, exist_ok=True)
     return Run(config, root, console, RunDirectory(root, console, until), sources)

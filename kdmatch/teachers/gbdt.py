@@ -1,7 +1,8 @@
 """The GBDT teacher: LightGBM on text features and whatever `f_*` columns a user brings."""
 
+import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ class GbdtRanker:
             raise UserError(f"GBDT objective {objective!r} is not one of {', '.join(OBJECTIVES)}")
         self.objective = objective
         self.params = dict(params or {})
+        _check_params(self.params)
         self.seed = seed
         self.names: list[str] = []
         self.rounds: dict[str, int] = {}
@@ -156,11 +158,17 @@ class GbdtRanker:
             )
             for part, label in zip(everything, labels, strict=True)
         ]
+        more: dict[str, Any] = {}
+        if held_out is not None:
+            data[1].set_reference(data[0])
+            stop = lightgbm.early_stopping(patience, verbose=False)
+            more = {"valid_sets": [data[1]], "callbacks": [stop]}
+        try:
+            booster = lightgbm.train(params, data[0], most, **more)
+        except (lightgbm.basic.LightGBMError, TypeError, ValueError) as error:
+            raise UserError(f"gbdt.params: LightGBM cannot train with them: {error}") from error
         if held_out is None:
-            return lightgbm.train(params, data[0], most)
-        data[1].set_reference(data[0])
-        stop = lightgbm.early_stopping(patience, verbose=False)
-        booster = lightgbm.train(params, data[0], most, valid_sets=[data[1]], callbacks=[stop])
+            return booster
         text = booster.model_to_string(num_iteration=booster.best_iteration)
         return lightgbm.Booster(model_str=text)
 
@@ -279,3 +287,22 @@ class GbdtRanker:
             model = Path(folder) / f"{objective}.txt"
             self._boosters[objective] = lightgbm.Booster(model_file=str(model))
         return self
+
+
+def _check_params(params: Mapping[str, Any]) -> None:
+    known = {*DEFAULTS}
+    for name, aliases in lightgbm.basic._ConfigAliases._get_all_param_aliases().items():
+        known |= {name, *aliases}
+    for name, value in params.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
+            meant = f"did you mean {near[0]!r}?" if near else "see LightGBM's parameters"
+            raise UserError(f"gbdt.params: LightGBM has no parameter {name!r}; {meant}")
+        if name in ("num_rounds", "early_stopping_rounds") and not (
+            type(value) is int and value > 0
+        ):
+            raise UserError(f"gbdt.params.{name}: give a whole number above 0 (found {value!r})")
+        if name == "hidden_share" and not (type(value) in (int, float) and 0 <= value < 1):
+            raise UserError(
+                f"gbdt.params.{name}: give a number from 0 to below 1 (found {value!r})"
+            )

@@ -150,16 +150,17 @@ def train_word2vec(
         float32 `(len(encoder.vocabulary), dimension)`; row 0 and the rows of
         words that never occur are small random values.
     """
+    names = [str(i) for i in range(len(encoder.vocabulary))]  # each once, however often it occurs
     sentences = [
-        [str(i) for i in row]
+        [names[i] for i in row]
         for batch in _batches(texts)
         for row in encoder.tokenize(tf.constant(batch)).to_list()
         if len(row) > 1
     ]
     generator = np.random.default_rng(seed)
     vectors = generator.normal(0, 0.05, (len(encoder.vocabulary), dimension)).astype(np.float32)
-    if sentences:
-        trained = skip_gram(sentences, dimension, epochs, window, seed, workers=workers)
+    trained = skip_gram(sentences, dimension, epochs, window, seed, workers=workers)
+    if trained is not None:
         vectors[[int(word) for word in trained.index_to_key]] = trained.vectors
     return vectors
 

@@ -1,5 +1,6 @@
 """Skip-gram vectors of any segmentation; needs no TensorFlow."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +16,8 @@ def skip_gram(
 ) -> Any:
     """gensim `KeyedVectors` trained by skip-gram with negative sampling.
 
+    None where there is nothing to learn: no word occurs `min_count` times.
+
     Args:
         sentences: lists of words; sentences of one word teach nothing.
         dimension: int. Length of a vector.
@@ -27,8 +30,11 @@ def skip_gram(
     """
     from gensim.models import Word2Vec
 
+    kept = [words for words in sentences if len(words) > 1]
+    if not kept or (min_count > 1 and _commonest(kept) < min_count):
+        return None
     return Word2Vec(
-        [words for words in sentences if len(words) > 1],
+        kept,
         vector_size=dimension,
         window=window,
         min_count=min_count,
@@ -39,3 +45,7 @@ def skip_gram(
         seed=seed,
         workers=workers,
     ).wv
+
+
+def _commonest(sentences: list[list[str]]) -> int:
+    return max(Counter(word for words in sentences for word in words).values())

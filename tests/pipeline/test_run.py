@@ -283,6 +283,51 @@ def test_made_up_queries_join_the_transfer_rows(tiny: Path, tmp_path: Path) -> N
     assert len(pairs) - len(made) == 3 * len(asked)
 
 
+def test_texts_in_which_no_word_repeats_train_a_gbdt(tiny: Path, tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.teacher_stage import train_gbdt
+
+    words = [f"{a}{b}" for a in "abcdefghijkl" for b in "mnopqrstuvwx"]
+    for k, split in enumerate(("train", "valid", "test")):
+        own = words[40 * k : 40 * k + 40]
+        columns = {
+            "query_id": [f"{split}{i // 2}" for i in range(20)],
+            "query": [own[i - i % 2] for i in range(20)],
+            "document": [f"{own[20 + i]} {own[20 + i]}x" for i in range(20)],
+            "label": pa.array([float(i % 2) for i in range(20)], pa.float32()),
+            "weight": pa.array([1.0] * 20, pa.float32()),
+        }
+        pq.write_table(pa.table(columns), tmp_path / f"{split}.parquet")
+    config = load_config(tiny, ["gbdt.dimension=8"])
+    assert train_gbdt(config, tmp_path, tmp_path / "gbdt")["features"] > 10
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "texts.zst",
+            b"\x28\xb5\x2f\xfd\x00\x00",
+            "not text; data.corpus takes text, plain or as .xz",
+        ),
+        ("texts.gz", b"plain text", "cannot be read .*gzip"),
+    ],
+)
+def test_a_corpus_that_is_not_text_is_said_at_once(
+    tiny: Path, tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.run import Console, run
+
+    (tmp_path / name).write_bytes(content)
+    config = load_config(tiny, [f"data.corpus=[{tmp_path / name}]"])
+    with pytest.raises(UserError, match=f"{name}: {message}"):
+        run(config, tmp_path / "run", Console(quiet=True))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_query_with_one_document_trains(tiny: Path, tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 

@@ -161,3 +161,23 @@ def test_mistakes_are_said(tmp_path: Path) -> None:
         GbdtRanker().predict(features)
     with pytest.raises(UserError, match="900 folds"):
         GbdtRanker().out_of_fold(features, label, query, folds=900)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"num_leafs": 8}, "no parameter 'num_leafs'; did you mean 'num_leaf"),
+        ({"num_rounds": "many"}, "num_rounds: give a whole number above 0 .found 'many'"),
+        ({"hidden_share": 1.5}, "hidden_share: give a number from 0 to below 1 .found 1.5"),
+    ],
+)
+def test_params_that_are_none_are_refused_before_training(params, message):
+    with pytest.raises(UserError, match=f"gbdt.params.*{message}"):
+        GbdtRanker(params=params)
+
+
+def test_what_lightgbm_refuses_is_one_line():
+    with pytest.raises(
+        UserError, match=r"gbdt.params: LightGBM cannot train with them: .*num_leaves"
+    ):
+        GbdtRanker("regression", {**SMALL, "num_leaves": 1}).fit(*rows(0))
