@@ -18,6 +18,7 @@ from kdmatch.cli_shared import (
     load_backend,
     parse_columns,
     print_metrics,
+    read_rows,
     run_config,
     write_json,
 )
@@ -131,18 +132,19 @@ def pretrain(
 def evaluate(
     run: RunArgument,
     data: Annotated[Path, typer.Option(help="A labelled file of rows.")],
+    column: ColumnOption = None,
     json_file: JsonOption = None,
 ) -> None:
     """Measure every model of a run on any labelled table.
 
     Example: [cyan]kdmatch evaluate runs/homedepot --data rows.parquet --json numbers.json[/cyan]
     """
-    from kdmatch.data.readers import read
-
     config = run_config(run)
-    table = read(data, config.data.columns, config.data.on_bad_row)
+    table = read_rows(config, data, column)
     if table.column("label").null_count == table.num_rows:
-        raise UserError(f"{data}: no row has a label; evaluate needs a `label` column")
+        raise UserError(
+            f"{data}: no row has a label; evaluate needs a `label` column, or --column label=YOURS"
+        )
     load_backend()
     from kdmatch.pipeline.console import Console
     from kdmatch.pipeline.evaluation_stage import evaluate_table

@@ -11,6 +11,8 @@ import typer
 from kdmatch.errors import UserError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from kdmatch.pipeline.config import Config
 
 JsonOption = Annotated[
@@ -65,6 +67,26 @@ def parse_columns(given: list[str] | None) -> dict[str, str]:
             raise UserError(f"--column {one!r}: write it as ours=theirs, as query=search_term")
         columns[ours] = theirs
     return columns
+
+
+def read_rows(config: "Config", data: Path, column: list[str] | None) -> "pa.Table":
+    """A file of rows for a run: columns named as its data's, where there, or as `--column` says.
+
+    Rows that the run's `data.on_bad_row` skips are counted on the console.
+    """
+    import pyarrow as pa
+
+    from kdmatch.data.readers import read_batches
+    from kdmatch.data.schema import BadRows
+
+    given = parse_columns(column)
+    optional = set(config.data.columns) - set(given) - {"query", "document"}
+    bad = BadRows(config.data.on_bad_row)
+    columns = {**config.data.columns, **given}
+    table = pa.Table.from_batches(list(read_batches(data, columns, bad, optional)))
+    if bad.count:
+        typer.echo(f"{data}: {bad.count} bad rows skipped (data.on_bad_row)", err=True)
+    return table
 
 
 def run_config(run: Path) -> "Config":

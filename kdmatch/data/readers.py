@@ -3,7 +3,7 @@
 import csv
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,10 @@ _Numbered = tuple[Sequence[int], pa.RecordBatch]
 
 
 def read_batches(
-    path: Path, columns: Mapping[str, str] | None = None, bad: BadRows | None = None
+    path: Path,
+    columns: Mapping[str, str] | None = None,
+    bad: BadRows | None = None,
+    optional: Collection[str] = (),
 ) -> Iterator[pa.RecordBatch]:
     """Stream a file's rows, checked, in the dataset's schema.
 
@@ -29,6 +32,7 @@ def read_batches(
             `query, document[, label, …]` or triples `query, positive, negative`.
         columns: mapping of the table's column name to the file's.
         bad: BadRows. What happens to rows that fail; default an error.
+        optional: names in `columns` that the file may lack.
 
     Yields:
         pyarrow.RecordBatch, see `kdmatch.data.schema`.
@@ -43,7 +47,8 @@ def read_batches(
     for rows, raw in _raw_batches(path, renames, bad):
         raw = _renamed(path, raw, renames)
         if not seen:
-            _require_columns(path, raw.schema.names, columns or {})
+            mapped = {k: v for k, v in (columns or {}).items() if k not in optional}
+            _require_columns(path, raw.schema.names, mapped)
         seen = seen or raw.num_rows > 0
         yield from conform(raw, str(path), rows, bad)
     if not seen:

@@ -283,13 +283,14 @@ def _check_queries(folder: Path) -> dict[str, list[str]]:
     owner: dict[str, str] = {}
     features: dict[str, list[str]] = {}
     for split in SPLITS:
-        table = pq.read_table(folder / f"{split}.parquet")
-        features[split] = [name for name in table.column_names if name.startswith("f_")]
+        path = folder / f"{split}.parquet"
+        features[split] = [name for name in pq.read_schema(path).names if name.startswith("f_")]
         if features[split] != features["train"]:
             raise UserError(
                 f"{split}: feature columns {features[split]} are not those of train "
                 f"({features['train']}); give every split the same f_* columns"
             )
+        table = pq.read_table(path, columns=["query_id", "query"])
         for query in table.column("query_id").unique().to_pylist():
             if owner.setdefault(query, split) != split:
                 raise UserError(
@@ -302,7 +303,7 @@ def _check_queries(folder: Path) -> dict[str, list[str]]:
 
 
 def _check_classes(path: Path, threshold: float) -> None:
-    label = Rows.load(path).label
+    label = pq.read_table(path, columns=["label"]).column("label").to_numpy()
     known = label[~np.isnan(label)]
     if not len(known):
         raise UserError(f"{path.stem}: no row has a label; give a `label` column")

@@ -42,6 +42,25 @@ def test_evaluate_without_labels_says_so(finished_run: Path, tmp_path: Path) -> 
         call("evaluate", finished_run, "--data", rows)
 
 
+def test_a_run_reads_other_files_by_its_own_names_or_by_given_ones(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from kdmatch.cli_shared import read_rows
+    from kdmatch.pipeline.config_loader import load_config
+
+    named = "{query: q, document: d, label: relevance, f_price: price}"
+    config = load_config(tiny, [f"data.columns={named}", "data.on_bad_row=skip"])
+    rows = tmp_path / "rows.csv"
+    rows.write_text("q,d,grade\nled,led bulb,1\nled,,0\n", encoding="utf-8")
+    assert read_rows(config, rows, ["label=grade"]).column("label").to_pylist() == [1.0]
+    assert "rows.csv: 1 bad rows skipped" in capsys.readouterr().err
+    assert read_rows(config, rows, None).column("label").to_pylist() == [None]
+    with pytest.raises(UserError, match="no column 'stars', which is mapped to 'label'"):
+        read_rows(config, rows, ["label=stars"])
+    with pytest.raises(UserError, match="no column 'query'"):
+        read_rows(config, rows, ["query=words"])
+
+
 def test_score_streams_a_csv(finished_run: Path, tmp_path: Path) -> None:
     rows, out = tmp_path / "rows.csv", tmp_path / "scored.parquet"
     lines = [f"led bulb,document {i}" for i in range(30)]

@@ -14,6 +14,7 @@ from kdmatch.pipeline.run_directory import (
     RunDirectory,
     Stage,
     _key,
+    files_named,
     require_done,
 )
 from kdmatch.pipeline.section import AddedLater, Section
@@ -93,6 +94,23 @@ def test_what_was_made_from_something_else_is_not_done(tmp_path: Path) -> None:
     require_done(tmp_path, ["students/albert/seed-0"])
     with pytest.raises(UserError, match="students/other is not done yet"):
         require_done(tmp_path, ["students/other"])
+
+
+def test_files_that_a_config_names_are_known_by_their_content(tmp_path: Path) -> None:
+    bert = tmp_path / "bert"
+    bert.mkdir()
+    (bert / "config.json").write_text("{}")
+    (tmp_path / "vocab.txt").write_text("[PAD]")
+
+    def found() -> dict[str, str]:
+        named = (str(bert), str(tmp_path / "vocab.txt"), "package:x/y", "scratch", "")
+        return files_named(*named, files=("", "config.json"))
+
+    before = found()
+    assert set(before) == {str(bert / "config.json"), str(tmp_path / "vocab.txt")}
+    (bert / "config.json").write_text("{} ")
+    after = found()
+    assert [name for name in before if before[name] != after[name]] == [str(bert / "config.json")]
 
 
 HOLDER = """
