@@ -131,7 +131,10 @@ def load(
     version: VersionOption = None,
     label: LabelOption = None,
     budget_ms: Annotated[float, typer.Option(help="Largest p99 of the search, in ms.")] = 50.0,
-    seconds: Annotated[float, typer.Option(help="How long each rate is held.", min=0.1)] = 10.0,
+    seconds: Annotated[
+        float,
+        typer.Option(help="How long a rate is held; a search holds low ones longer.", min=0.1),
+    ] = 10.0,
     kind: Annotated[
         str, typer.Option("--arrivals", help="poisson or uniform.", metavar="KIND")
     ] = "poisson",
@@ -150,20 +153,26 @@ def load(
     from rich.table import Table
 
     from kdmatch.data.readers import read
-    from kdmatch.serving.bench.load import LoadResult, highest_rate, load_at
+    from kdmatch.serving.bench.load import (
+        LoadResult,
+        highest_rate,
+        load_at,
+        quiet_rate,
+        seconds_at,
+    )
     from kdmatch.serving.bench.pages import make_pages
     from kdmatch.serving.wire import PredictSpec
 
     pages = make_pages(read(data, parse_columns(column)), documents, 64)
     spec = PredictSpec(model, version, label)
 
-    def trial(tried: float) -> LoadResult:
-        return load_at(target, spec, pages, tried, seconds, kind)
+    def trial(tried: float, seed: int) -> LoadResult:
+        return load_at(target, spec, pages, tried, seconds_at(tried, seconds), kind, seed)
 
     if rate is not None:
-        found, trials = None, [trial(rate)]
+        found, trials = None, [load_at(target, spec, pages, rate, seconds, kind)]
     else:
-        found, trials = highest_rate(trial, budget_ms)
+        found, trials = highest_rate(trial, budget_ms, quiet_rate(target, spec, pages) / 2)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False)
     rows = [trial.row() for trial in trials]
     for heading in rows[0]:
@@ -187,6 +196,7 @@ def _say(model: str, config: Path, change: "Change") -> None:
             f"{config}: {model} lists versions {versions} now; no label was moved. When the server "
             "has loaded them, call this again, or give --target to have it done at once"
         )
+        _warn(model, change)
         return
     labels = ", ".join(
         f"{label} {change.before.get(label, '–')} → {change.after.get(label, '–')}"
@@ -194,3 +204,13 @@ def _say(model: str, config: Path, change: "Change") -> None:
         if change.before.get(label) != change.after.get(label)
     )
     typer.echo(f"{model}: {labels}")
+    _warn(model, change)
+
+
+def _warn(model: str, change: "Change") -> None:
+    if change.unlabelled is not None:
+        typer.echo(
+            f"{model}: version {change.unlabelled}, not stable's {change.after['stable']}, is what "
+            "clients get that ask for no label: it is the highest. Have them ask for stable",
+            err=True,
+        )

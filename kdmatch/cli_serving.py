@@ -7,11 +7,13 @@ from typing import Annotated
 import typer
 
 from kdmatch.cli_shared import (
+    ColumnOption,
     JsonOption,
     LabelOption,
     RunArgument,
     VersionOption,
     load_backend,
+    read_rows,
     run_config,
     write_json,
 )
@@ -77,8 +79,13 @@ def rank(
 def bench(
     run: RunArgument,
     data: Annotated[Path, typer.Option(help="A file of rows; pages are made of them.")],
+    column: ColumnOption = None,
     engines: Annotated[
-        str, typer.Option(help="Engines, by commas; all that are installed by default.")
+        str,
+        typer.Option(
+            help="Engines, by commas; all that are installed by default, but for plain, "
+            "the SavedModel without the inference graph."
+        ),
     ] = "",
     models: Annotated[str, typer.Option(help="Models, by commas; all that are exported.")] = "",
     documents: Annotated[str, typer.Option(help="Sizes of a page, by commas.")] = "1,10,50,200",
@@ -103,15 +110,14 @@ def bench(
     set_threads(threads, None)  # before TensorFlow runs anything, which an export does
     import rich.console
 
-    from kdmatch.data.readers import read
     from kdmatch.pipeline.bench import BenchOptions, bench_run
     from kdmatch.pipeline.console import Console
     from kdmatch.serving.bench.table import bench_table, markdown_bench
-    from kdmatch.serving.engines import ENGINES
+    from kdmatch.serving.engines import DEFAULT_ENGINES
 
-    rows = read(data, config.data.columns, config.data.on_bad_row)
+    rows = read_rows(config, data, column)
     options = BenchOptions(
-        engines=_names(engines) or tuple(ENGINES),
+        engines=_names(engines) or DEFAULT_ENGINES,
         models=_names(models),
         documents=_sizes(documents),
         seconds=seconds,

@@ -42,7 +42,7 @@ class BenchOptions:
         seed: int. Of the pages.
     """
 
-    engines: Sequence[str] = tuple(engines.ENGINES)
+    engines: Sequence[str] = engines.DEFAULT_ENGINES
     models: Sequence[str] = ()
     documents: Sequence[int] = (1, 10, 50, 200)
     seconds: float = 3.0
@@ -100,12 +100,12 @@ def bench_run(
     cold: list[dict[str, Any]] = []
     peaks: dict[tuple[str, str], dict[int, float]] = {}
     if options.cold:
-        first = _cold_pages(pages)
+        one_each = {size: these[0] for size, these in pages.items()}
         with console.progress("cold start", len(measured)) as advance:
             for done, (model, engine) in enumerate(measured, 1):
                 path = paths[model, engine]
                 found, peaks[model, engine] = measure_cold(
-                    model, engine, path, first, options.threads
+                    model, engine, path, one_each, options.threads
                 )
                 cold += found
                 advance(done, f"{model}, {engine}")
@@ -158,12 +158,6 @@ def _paths(
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-
-
-def _cold_pages(pages: dict[int, list[Page]]) -> dict[int, Page]:
-    """One page of each size; first the one of ten documents or, without it, the smallest."""
-    first = 10 if 10 in pages else min(pages)
-    return {size: pages[size][0] for size in [first, *(s for s in pages if s != first)]}
 
 
 def _agreement(

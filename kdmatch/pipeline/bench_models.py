@@ -1,5 +1,6 @@
 """Where a run keeps what each engine loads, and how it comes there."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,8 +32,8 @@ def artifact(root: Path, model: str, engine: str) -> Path:
     """What an engine loads of a run's model.
 
     In `export/<model>/`: the latest version's folder for TensorFlow, or
-    `onnx/model.onnx`, `openvino/model.xml`, `pytorch/model.safetensors`, which
-    TF Serving passes over.
+    `onnx/model.onnx`, `openvino/model.xml`, `pytorch/model.safetensors`,
+    `plain/1`, which TF Serving passes over.
     """
     base = root / "export" / model
     if engine == "onnxruntime":
@@ -41,6 +42,8 @@ def artifact(root: Path, model: str, engine: str) -> Path:
         return base / "openvino" / "model.xml"
     if engine == "pytorch":
         return base / "pytorch" / "model.safetensors"
+    if engine == "plain":
+        return base / "plain" / "1"
     return base / str(latest_version(base))
 
 
@@ -55,7 +58,8 @@ def prepare(config: Config, root: Path, model: str, engine: str) -> str | None:
         return None
     matcher = matcher_folder(config, root, model)
     weights = matcher / "model.weights.h5"
-    if path.is_file() and path.stat().st_mtime >= weights.stat().st_mtime:
+    written = path / "saved_model.pb" if engine == "plain" else path
+    if written.is_file() and written.stat().st_mtime >= weights.stat().st_mtime:
         return None
     from kdmatch.models.registry import load_matcher
     from kdmatch.text.encoder import load_encoder
@@ -65,6 +69,12 @@ def prepare(config: Config, root: Path, model: str, engine: str) -> str | None:
         from kdmatch.serving.engines.torch_weights import export_torch
 
         export_torch(load_matcher(matcher), encoder, path.parent)
+        return None
+    if engine == "plain":
+        from kdmatch.serving.export import export
+
+        shutil.rmtree(path, ignore_errors=True)
+        export(load_matcher(matcher), encoder, path.parent, version=1, graph="keras")
         return None
     from kdmatch.serving.formats import export_format
 

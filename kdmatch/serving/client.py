@@ -12,6 +12,9 @@ from kdmatch.serving.wire import MAX_MESSAGE_BYTES, MESSAGE_OPTIONS, PredictSpec
 
 __all__ = ["AsyncClient", "Client", "ServingError"]
 
+# Of a server that was away for a while: gRPC's own limit is two minutes.
+_MAX_RECONNECT_MS = 2000
+
 
 class _ClientBase:
     """Options, which the two clients share; only the sending differs."""
@@ -42,7 +45,7 @@ class _ClientBase:
         self.max_documents_per_request = max_documents_per_request
         self.max_request_bytes = max_request_bytes
         self._stub_class = prediction_service_pb2_grpc.PredictionServiceStub
-        self._options = [*MESSAGE_OPTIONS, *_retry_options(max_retries)]
+        self._options = [*MESSAGE_OPTIONS, *_channel_options(max_retries)]
         self._open()
 
     def _open(self) -> None:
@@ -60,7 +63,9 @@ class _ClientBase:
 class Client(_ClientBase):
     """Scores documents for a query at a TF Serving-compatible gRPC endpoint.
 
-    One channel is opened and reused; a client may be shared by threads.
+    One channel is opened and reused; a client may be shared by threads. Where
+    the name stands for several servers, as that of a headless Service does,
+    they are asked in turn.
 
     Args:
         target: str. `host:port` of the server.
@@ -73,7 +78,8 @@ class Client(_ClientBase):
             below the server's `max_batch_size` where batching is on.
         max_retries: int. Further attempts, made by gRPC itself, and only where
             the server is unavailable: a request that ran out of time or was
-            refused would meet the same again.
+            refused would meet the same again. None are made while more than
+            a tenth of the requests fail: they would add to the load.
         max_request_bytes: int. A page with more text is split too.
 
     Raises:
@@ -168,17 +174,24 @@ def _ranked(scores: np.ndarray) -> list[tuple[int, float]]:
     return [(int(index), float(scores[index])) for index in order]
 
 
-def _retry_options(max_retries: int) -> list[tuple[str, Any]]:
-    if max_retries == 0:
-        return [("grpc.enable_retries", 0)]
-    method = {
-        "name": [{"service": "tensorflow.serving.PredictionService"}],
-        "retryPolicy": {
-            "maxAttempts": max_retries + 1,
-            "initialBackoff": "0.05s",
-            "maxBackoff": "0.5s",
-            "backoffMultiplier": 2,
-            "retryableStatusCodes": ["UNAVAILABLE"],
-        },
-    }
-    return [("grpc.service_config", json.dumps({"methodConfig": [method]}))]
+def _channel_options(max_retries: int) -> list[tuple[str, Any]]:
+    config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
+    if max_retries:
+        config["methodConfig"] = [
+            {
+                "name": [{"service": "tensorflow.serving.PredictionService"}],
+                "retryPolicy": {
+                    "maxAttempts": max_retries + 1,
+                    "initialBackoff": "0.05s",
+                    "maxBackoff": "0.5s",
+                    "backoffMultiplier": 2,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ]
+        config["retryThrottling"] = {"maxTokens": 10, "tokenRatio": 0.1}
+    return [
+        ("grpc.service_config", json.dumps(config)),
+        ("grpc.enable_retries", int(max_retries > 0)),
+        ("grpc.max_reconnect_backoff_ms", _MAX_RECONNECT_MS),
+    ]

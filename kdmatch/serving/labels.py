@@ -7,19 +7,23 @@ version beside the old one, move the label, drop what has no label any more.
 `previous` keeps the version that `stable` had, loaded, for a rollback at once.
 """
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
+from filelock import FileLock, Timeout
 
 from kdmatch.errors import UserError
 from kdmatch.serving.model_config import find_model, read_config, write_config
 
 STABLE, CANARY, PREVIOUS = "stable", "canary", "previous"
 _RPC_SECONDS = 60.0
+# TF Serving remembers that a version failed once, and says so again until it is loading anew.
+_FAILED_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,12 @@ class Change:
     after: Mapping[str, int]
     versions: tuple[int, ...]
 
+    @property
+    def unlabelled(self) -> int | None:
+        """The version that clients without version and label get, if it is not `stable`."""
+        highest = max(self.versions)
+        return highest if self.after.get(STABLE) not in (None, highest) else None
+
 
 def promote(
     path: Path,
@@ -49,10 +59,10 @@ def promote(
     """Point a label at a version.
 
     With `target` the server is told each step and asked whether the version is
-    AVAILABLE before the label moves; if anything fails, file and server are
-    put back. Without it the file alone changes, for a server that reads it
-    again by itself: a version that is not listed yet is listed, and the label
-    moves when the command is called again.
+    AVAILABLE before the label moves; if anything fails until then, file and
+    server are put back. Without it the file alone changes, for a server that
+    reads it again by itself: a version that is not listed yet is listed, and
+    the label moves when the command is called again.
 
     Args:
         path: a `models.config`.
@@ -67,8 +77,64 @@ def promote(
 
     Raises:
         UserError: if model, label or version are unknown, the version does not
-            load, or the server refuses.
+            load, the server refuses, or another promotion or rollback is at
+            work on the file.
     """
+    with _alone(path):
+        return _promote(path, model, version, label, target, wait_seconds)
+
+
+def rollback(path: Path, model: str, target: str | None = None) -> Change:
+    """Point `stable` back at the version it had before, and `previous` at this one.
+
+    Raises:
+        UserError: if there is no such version, the server refuses, or another
+            promotion or rollback is at work on the file.
+    """
+    with _alone(path):
+        config = read_config(path)
+        entry = find_model(config, model, path)
+        before = dict(entry.version_labels)
+        if PREVIOUS not in before or STABLE not in before:
+            raise UserError(f"{path}: {model} has no {PREVIOUS} version; nothing was promoted yet")
+        after = {**before, STABLE: before[PREVIOUS], PREVIOUS: before[STABLE]}
+        return _move(path, config, entry, after, after[STABLE], target, _RPC_SECONDS)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the file from reading it to the last writing: two changes at once undo each other.
+
+    Raises:
+        UserError: if another holds it, or there is no such file.
+    """
+    read_config(path)  # a mistyped path leaves no lock behind
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"{path}: another promotion or rollback is at work on this file; wait until it has "
+            "ended, then look whether yours is still wanted"
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be locked ({error.strerror}); check who may write in its folder"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _promote(
+    path: Path,
+    model: str,
+    version: int | None,
+    label: str,
+    target: str | None,
+    wait_seconds: float,
+) -> Change:
     config = read_config(path)
     entry = find_model(config, model, path)
     before = dict(entry.version_labels)
@@ -90,21 +156,6 @@ def promote(
         if after.get(CANARY) == version:
             del after[CANARY]
     return _move(path, config, entry, after, version, target, wait_seconds)
-
-
-def rollback(path: Path, model: str, target: str | None = None) -> Change:
-    """Point `stable` back at the version it had before, and `previous` at this one.
-
-    Raises:
-        UserError: if there is no such version, or the server refuses.
-    """
-    config = read_config(path)
-    entry = find_model(config, model, path)
-    before = dict(entry.version_labels)
-    if PREVIOUS not in before or STABLE not in before:
-        raise UserError(f"{path}: {model} has no {PREVIOUS} version; nothing was promoted yet")
-    after = {**before, STABLE: before[PREVIOUS], PREVIOUS: before[STABLE]}
-    return _move(path, config, entry, after, after[STABLE], target, _RPC_SECONDS)
 
 
 def _move(
@@ -136,6 +187,8 @@ def _move(
         _await_version(target, entry.name, version, wait_seconds)
         _set_labels(entry, after)
         _reload(target, config)
+        _list_versions(entry, kept)
+        write_config(path, config)
     except BaseException as error:
         write_config(path, original)
         try:
@@ -143,9 +196,13 @@ def _move(
         except UserError as again:
             raise UserError(f"{error}; and the server could not be put back: {again}") from error
         raise
-    _list_versions(entry, kept)
-    write_config(path, config)
-    _reload(target, config)
+    try:
+        _reload(target, config)
+    except UserError as error:
+        raise UserError(
+            f"{error}; {entry.name}'s labels have moved all the same, on the server and in {path}: "
+            "only what has no label any more may be loaded still, until the next change"
+        ) from error
     return Change(True, before, after, tuple(sorted(kept)))
 
 
@@ -179,11 +236,18 @@ def _reload(target: str, config: Any) -> None:
         )
 
 
-def _await_version(target: str, model: str, version: int, seconds: float) -> None:
+def _await_version(
+    target: str,
+    model: str,
+    version: int,
+    seconds: float,
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> None:
     """Returns when the version is AVAILABLE.
 
     Raises:
-        UserError: if it ends without having been, or is not there in time.
+        UserError: if it has failed and is not tried again, or is not there in time.
     """
     from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
@@ -191,28 +255,36 @@ def _await_version(target: str, model: str, version: int, seconds: float) -> Non
     request = get_model_status_pb2.GetModelStatusRequest()
     request.model_spec.name = model
     request.model_spec.version.value = version
-    end = time.monotonic() + seconds
-    said = "not found"
+    end = clock() + seconds
+    failed_since: float | None = None
     with grpc.insecure_channel(target) as channel:
         service = model_service_pb2_grpc.ModelServiceStub(channel)
         while True:
+            said, reason = "not found", ""
             try:
-                found = service.GetModelStatus(request, timeout=_RPC_SECONDS).model_version_status
-                state = found[0].state
-                said = states.State.Name(state)
-                if state == states.AVAILABLE:
+                answer = service.GetModelStatus(request, timeout=_RPC_SECONDS)
+                found = answer.model_version_status[0]
+                said = states.State.Name(found.state)
+                if found.state == states.AVAILABLE:
                     return
-                if state == states.END and found[0].status.error_code:
-                    raise UserError(
-                        f"{target}: {model} version {version} does not load: "
-                        f"{found[0].status.error_message}; the labels stay as they were"
-                    )
+                if found.state == states.END and found.status.error_code:
+                    reason = found.status.error_message or said
             except grpc.RpcError as error:
                 if error.code() is not grpc.StatusCode.NOT_FOUND:
                     raise UserError(f"{target}: {error.code().name}, {error.details()}") from error
-            if time.monotonic() > end:
+            now = clock()
+            if not reason:
+                failed_since = None
+            elif failed_since is None:
+                failed_since = now
+            if failed_since is not None and now >= min(failed_since + _FAILED_SECONDS, end):
+                raise UserError(
+                    f"{target}: {model} version {version} does not load: {reason}; "
+                    "the labels stay as they were"
+                )
+            if now > end:
                 raise UserError(
                     f"{target}: {model} version {version} is {said} after {seconds:g} s; "
                     "the labels stay as they were"
                 )
-            time.sleep(0.1)
+            pause(0.1)

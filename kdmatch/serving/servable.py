@@ -11,6 +11,13 @@ from kdmatch.serving.tensors import RequestError, check_names, from_proto, grpc_
 from kdmatch.serving.warmup import read_warmup
 
 
+def read_signatures(path: Path) -> dict[str, Any]:
+    """The `SignatureDef` messages of a version, by name."""
+    found = read_meta_graphs(path)[0].signature_def
+    # Copies: a part of a message keeps all of it in memory, here every weight of the model.
+    return {name: type(one).FromString(one.SerializeToString()) for name, one in found.items()}
+
+
 class Servable:
     """One version of one model, loaded and warmed up.
 
@@ -28,7 +35,7 @@ class Servable:
         self.version = version
         self.path = path
         self._module = tf.saved_model.load(str(path))
-        self.signature_defs = dict(read_meta_graphs(path)[0].signature_def)
+        self.signature_defs = read_signatures(path)
         for record in read_warmup(path):
             request = record.predict_log.request
             signature = request.model_spec.signature_name or "serving_default"

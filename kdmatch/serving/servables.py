@@ -32,18 +32,33 @@ _LOAD_ERRORS = (
 )
 
 
+Stamp = tuple[int, int, int]
+
+
 @dataclass(frozen=True)
 class Failure:
     """A version that could not be loaded, and the file it was tried with.
 
     Attributes:
-        stamp: int. Modification time of its `saved_model.pb`, in ns; 0 where
-            there is none.
+        stamp: of its `saved_model.pb`; None where there is none.
         reason: str. One line.
     """
 
-    stamp: int
+    stamp: Stamp | None
     reason: str
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A version in memory, and the file it was read from.
+
+    Attributes:
+        stamp: of its `saved_model.pb`.
+        servable: Servable.
+    """
+
+    stamp: Stamp | None
+    servable: Servable
 
 
 @dataclass(frozen=True)
@@ -55,7 +70,7 @@ class Served:
         labels: version numbers by label.
     """
 
-    versions: Mapping[int, Servable]
+    versions: Mapping[int, Loaded]
     labels: Mapping[str, int]
 
 
@@ -93,9 +108,11 @@ class Servables:
     def scan(self) -> None:
         """Loads the versions that are wanted and not loaded yet, then drops the others.
 
-        A version that fails to load is logged, and the ones before go on
-        serving; it is tried again when its file changes. A model whose
-        directory has gone goes on serving too.
+        One whose `saved_model.pb` is another file than was loaded, as a model
+        trained anew leaves under the same number, is loaded again. A version
+        that fails to load is logged, and the ones before go on serving; it is
+        tried again when its file changes. A model whose directory has gone
+        goes on serving too.
         """
         with self._scanning:
             wanted = self._policies
@@ -161,7 +178,7 @@ class Servables:
             raise RequestError(
                 grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {wanted}"
             )
-        return found
+        return found.servable
 
     def versions(self, name: str) -> list[int]:
         """Lists the loaded versions of a model, the highest first."""
@@ -173,24 +190,24 @@ class Servables:
         loaded = dict(served.versions)
         wanted = policy.wanted()
         for version in wanted:
-            if version not in loaded:
-                found = self._load(name, version, policy.path / str(version))
+            path = policy.path / str(version)
+            if version not in loaded or _stamp(path) not in (None, loaded[version].stamp):
+                found = self._load(name, version, path)
                 if found is not None:
                     loaded[version] = found
         kept = {version: loaded[version] for version in wanted if version in loaded}
         # Nothing that is wanted can be served: what was served before is better than nothing.
-        if kept and kept.keys() != served.versions.keys():
+        if kept and kept != served.versions:
             self._served = {**self._served, name: Served(kept, served.labels)}
 
-    def _load(self, name: str, version: int, path: Path) -> Servable | None:
+    def _load(self, name: str, version: int, path: Path) -> Loaded | None:
         import tensorflow as tf
 
         failed = self.failures.get((name, version))
-        stamp = 0
+        stamp = _stamp(path)
+        if failed is not None and stamp is not None and failed.stamp == stamp:
+            return None
         try:
-            stamp = (path / "saved_model.pb").stat().st_mtime_ns
-            if failed is not None and failed.stamp == stamp:
-                return None
             servable = Servable(name, version, path)
         except (*_LOAD_ERRORS, tf.errors.OpError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
@@ -204,7 +221,16 @@ class Servables:
             if key[0] != name or key[1] > version
         }
         log.info("model %s: version %d is served", name, version)
-        return servable
+        return Loaded(stamp, servable)
+
+
+def _stamp(path: Path) -> Stamp | None:
+    """What tells a version's `saved_model.pb` from another in its place; None without one."""
+    try:
+        found = (path / "saved_model.pb").stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def require_models(servables: Servables) -> None:

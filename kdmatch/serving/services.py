@@ -104,8 +104,11 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         self.servables = servables
 
     def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
-        """Tells the state of a model's loaded version and of a failed one."""
-        return _answer(context, lambda: self._status(request.model_spec))
+        """Tells the states of a model's loaded versions and of those that failed.
+
+        Of the version that is asked for or, as in TF Serving, of all, whatever the label.
+        """
+        return _answer(context, lambda: self._status(request))
 
     def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:
         """Serves what the configuration says; an empty request looks for new versions."""
@@ -125,20 +128,23 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
             )
         return model_management_pb2.ReloadConfigResponse(status={})
 
-    def _status(self, model_spec: Any) -> Any:
+    def _status(self, request: Any) -> Any:
+        if not request.HasField("model_spec"):
+            raise RequestError(grpc.StatusCode.INVALID_ARGUMENT, "Missing ModelSpec")
         response = get_model_status_pb2.GetModelStatusResponse()
+        model_spec = request.model_spec
         name = model_spec.name
         asked = model_spec.version.value if model_spec.HasField("version") else None
-        if model_spec.version_label:
-            asked = self.servables.find(model_spec).version
+        loaded = self.servables.versions(name)
         for (model, version), failure in sorted(self.servables.failures.items()):
-            if model == name and asked in (None, version):
+            # One that is loaded serves on where its new files have failed.
+            if model == name and asked in (None, version) and version not in loaded:
                 response.model_version_status.add(
                     version=version,
                     state=_VersionStatus.END,
                     status={"error_code": "UNKNOWN", "error_message": failure.reason},
                 )
-        for version in self.servables.versions(name):
+        for version in loaded:
             if asked in (None, version):
                 response.model_version_status.add(
                     version=version, state=_VersionStatus.AVAILABLE, status={}

@@ -5,9 +5,10 @@ from typing import Any
 
 import grpc
 
-# A tensor may repeat one value over its whole shape: a few bytes on the wire
-# that would ask for any amount of memory here.
-_MAX_REPEATED_ELEMENTS = 1 << 20
+# A tensor may repeat its last value over the rest of its shape: a few bytes on
+# the wire that would ask for any amount of memory here. Of strings, bytes are
+# counted, of numbers, elements.
+_MAX_REPEATED = 1 << 20
 
 _VALUE_FIELDS = {
     "float32": "float_val",
@@ -84,7 +85,9 @@ def from_proto(name: str, proto: Any, spec: Any) -> Any:
     elements = 1
     for size in dims:
         elements *= size
-    if elements > max(_MAX_REPEATED_ELEMENTS, proto.ByteSize()):
+    strings = proto.string_val
+    width = max(1, len(strings[-1])) if strings and elements > len(strings) else 1
+    if elements * width > max(_MAX_REPEATED, proto.ByteSize()):
         raise RequestError(invalid, f"tensor parsing error: {name}")
     try:
         if proto.dtype == types_pb2.DT_STRING and 0 < elements == len(proto.string_val):

@@ -1,6 +1,7 @@
-"""TensorFlow's two thread pools."""
+"""The thread pools of TensorFlow and of Hugging Face's tokenizers."""
 
 import logging
+import os
 
 log = logging.getLogger(__name__)
 
@@ -26,3 +27,15 @@ def set_threads(intra_op: int | None, inter_op: int | None) -> None:
             tf.config.threading.set_inter_op_parallelism_threads(inter_op)
     except RuntimeError:
         log.warning("TensorFlow runs already in this process; its threads stay as they are")
+
+
+def set_tokenizer_threads(threads: int | None) -> None:
+    """Set the size of the pool of Hugging Face's tokenizers; None leaves it as it is.
+
+    They read it once, when they first cut several texts in this process.
+
+    Args:
+        threads: int. Threads that share the texts of a call.
+    """
+    if threads is not None:
+        os.environ["RAYON_NUM_THREADS"] = str(threads)

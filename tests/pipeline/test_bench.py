@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 
 from kdmatch.cli import app
 from kdmatch.errors import UserError
+from kdmatch.pipeline.bench import BenchOptions
 from kdmatch.serving import engines
+from kdmatch.serving.versions import list_versions
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def test_every_model_and_engine_has_its_rows(
 ) -> None:
     absent = replace(engines.ENGINES["openvino"], requires=("no_such_module",))
     monkeypatch.setattr(engines, "ENGINES", {**engines.ENGINES, "openvino": absent})
-    names = ["savedmodel", "openvino", *(["pytorch"] if find_spec("torch") else [])]
+    names = ["savedmodel", "openvino", "plain", *(["pytorch"] if find_spec("torch") else [])]
     numbers = tmp_path / "bench.json"
     output = bench(
         *(run, "--engines", ",".join(names), "--documents", "1,5", "--json", str(numbers))
@@ -53,7 +55,15 @@ def test_every_model_and_engine_has_its_rows(
     assert len(found["agreement"]) == 4 * (len(measured) - 1)
     assert all(one["max_difference"] < 1e-5 for one in found["agreement"])
     assert json.loads((run / "bench.json").read_text("utf-8")) == found
+    # Beside the versions, where no server looks.
+    assert (run / "export" / "albert" / "plain" / "1" / "saved_model.pb").is_file()
+    assert list_versions(run / "export" / "albert") == [1]
     assert "Latency by documents of a page of albert" in (run / "report.html").read_text("utf-8")
+
+
+def test_the_plain_graph_is_measured_where_it_is_asked_for() -> None:
+    assert "plain" in engines.ENGINES
+    assert "plain" not in BenchOptions().engines
 
 
 def test_markdown_is_the_table_alone(run: Path) -> None:

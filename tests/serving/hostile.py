@@ -95,9 +95,11 @@ def _wrong_shape(model: str, generator: np.random.Generator) -> Hostile:
 
 def _unfilled_shape(model: str, generator: np.random.Generator) -> Hostile:
     request = _request(model)
-    size = int(generator.choice([-1, -(2**40), 10**7, 10**12, 2**62]))
+    size = int(generator.choice([-1, -(2**40), 20_000, 10**7, 10**12, 2**62]))
     for name in ("query", "document"):
         request.inputs[name].tensor_shape.dim[0].size = size
+        if size == 20_000:  # not many, but each of them long
+            request.inputs[name].string_val[-1] = b"a" * 20_000
     return Hostile(f"a shape of {size}", _predict(request), INVALID)
 
 

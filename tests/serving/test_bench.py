@@ -1,6 +1,8 @@
 """Pages, turns and cold starts of the bench."""
 
 import json
+import multiprocessing
+import os
 import time
 
 import numpy as np
@@ -9,10 +11,12 @@ import pytest
 
 from kdmatch.errors import UserError
 from kdmatch.serving import engines
+from kdmatch.serving.bench import cold
 from kdmatch.serving.bench.cold import measure_cold
 from kdmatch.serving.bench.measure import ROUNDS, measure, row
 from kdmatch.serving.bench.pages import make_pages
 from kdmatch.serving.bench.table import bench_table, markdown_bench
+from kdmatch.serving.engines import grpc_server
 from kdmatch.serving.warmup import WARMUP_FILE, write_warmup
 
 ROWS = pa.table(
@@ -78,7 +82,7 @@ def test_a_row_has_percentiles_and_throughput():
 
 def test_the_table_has_a_line_for_each_model_and_engine():
     rows = [
-        {**row(model, engine, size, np.array([float(size)])), "peak_mb": 100.0 + size}
+        {**row(model, engine, size, np.full(100, float(size))), "peak_mb": 100.0 + size}
         for model in ("albert", "teacher")
         for engine in ("savedmodel", "grpc")
         for size in (1, 10)
@@ -90,6 +94,21 @@ def test_the_table_has_a_line_for_each_model_and_engine():
     lines = markdown_bench(bench).splitlines()
     assert len(lines) == 6
     assert lines[2] == "| albert | savedmodel | 1.00 / 1.00 | 10.0 / 10.0 | 1,000 | 110 |"
+
+
+def test_of_few_calls_there_is_no_p99_and_scores_that_differ_are_told():
+    rows = [row("albert", engine, 10, np.full(99, 2.0)) for engine in ("savedmodel", "openvino")]
+    agreement = [{"model": "albert", "engine": "openvino", "max_difference": 0.00423}]
+    bench = {"dataset": "d", "split": "s", "rows": rows, "agreement": agreement}
+    assert markdown_bench(bench).splitlines() == [
+        "| model | engine | 10 docs | docs/s | peak MB | scores off by |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+        "| albert | savedmodel | 2.00 / – | 5,000 | – |  |",
+        "| albert | openvino | 2.00 / – | 5,000 | – | 0.0042 |",
+    ]
+    agreement[0]["max_difference"] = 0.0009
+    assert "scores off by" not in markdown_bench(bench)
+    assert bench_table(bench).row_count == 2
 
 
 def test_cold_starts_with_and_without_the_warmup_file(save_model, tmp_path):
@@ -105,6 +124,53 @@ def test_cold_starts_with_and_without_the_warmup_file(save_model, tmp_path):
     assert 50 < peaks[1] <= peaks[2]
     assert (version / WARMUP_FILE).is_file()
     json.dumps(rows)
+
+
+def test_peaks_are_of_a_start_without_the_warmup_file(save_model, tmp_path, monkeypatch):
+    version = save_model(tmp_path / "tiny" / "1")
+    write_warmup(version, "tiny", [("q", ["d"])])
+
+    def start(engine, path, pages, threads):
+        peak = 500.0 if (path / WARMUP_FILE).is_file() else 100.0
+        return {"load_ms": 1.0, "first_ms": 1.0, "peak_mb": {1: peak}}
+
+    monkeypatch.setattr(cold, "cold_start", start)
+    assert measure_cold("tiny", "savedmodel", version, {1: ("q", ["d"])})[1] == {1: 100.0}
+
+
+def test_a_cold_start_scores_the_smallest_page_first(tmp_path, monkeypatch):
+    asked: list = []
+    monkeypatch.setattr(engines, "load", lambda *arguments: Recorder("e", 0.0, asked))
+    pages = {size: ("q", ["d"] * size) for size in (10, 1, 50)}
+    assert set(cold._measure("e", tmp_path, pages, None)["peak_mb"]) == {1, 10, 50}
+    assert [size for _, size in asked] == [1, 1, 10, 50]
+
+
+@pytest.mark.parametrize(("threads", "wanted"), [(None, "7"), (1, "1")])
+def test_an_engine_is_loaded_with_the_threads_of_its_tokenizer(
+    tmp_path, monkeypatch, threads, wanted
+):
+    monkeypatch.setenv("RAYON_NUM_THREADS", "7")
+
+    class Engine:
+        @staticmethod
+        def load(path, threads):
+            return os.environ["RAYON_NUM_THREADS"]
+
+    monkeypatch.setattr(engines.importlib, "import_module", lambda name: Engine)
+    assert engines.load("onnxruntime", tmp_path, threads) == wanted
+
+
+def test_tensorflow_is_imported_while_the_server_starts(save_model, tmp_path, monkeypatch):
+    version = save_model(tmp_path / "tiny" / "1")
+    children = []
+
+    def imports():
+        children.append(len(multiprocessing.active_children()))
+
+    monkeypatch.setattr(grpc_server, "import_tensorflow_quietly", imports)
+    engines.load("grpc", version).close()
+    assert children == [1]
 
 
 def test_engines_are_named_and_what_they_lack_is_said(monkeypatch):

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -25,8 +26,8 @@ def target(saved_model, tmp_path_factory):
         yield f"127.0.0.1:{server.port}"
 
 
-@pytest.fixture
-def stub_server():
+@contextlib.contextmanager
+def stub_serving():
     """A server whose `Predict` is the test's own function."""
 
     class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
@@ -42,6 +43,22 @@ def stub_server():
     server.start()
     yield service
     server.stop(None)
+
+
+def answer_zeros(request, context):
+    from tensorflow import make_tensor_proto
+    from tensorflow_serving.apis import predict_pb2
+
+    response = predict_pb2.PredictResponse()
+    count = len(request.inputs["document"].string_val)
+    response.outputs["score"].CopyFrom(make_tensor_proto(np.zeros(count, np.float32)))
+    return response
+
+
+@pytest.fixture
+def stub_server():
+    with stub_serving() as service:
+        yield service
 
 
 def test_rank_is_sorted_and_ties_keep_their_order(target):
@@ -76,16 +93,11 @@ def test_a_permuted_page_gives_permuted_scores_split_or_not(target):
     ],
 )
 def test_a_page_is_split_by_documents_and_by_text(stub_server, lengths, limit, sent):
-    from tensorflow import make_tensor_proto
-    from tensorflow_serving.apis import predict_pb2
-
     sizes = []
 
     def answer(request, context):
         sizes.append(len(request.inputs["document"].string_val))
-        response = predict_pb2.PredictResponse()
-        response.outputs["score"].CopyFrom(make_tensor_proto(np.zeros(sizes[-1], np.float32)))
-        return response
+        return answer_zeros(request, context)
 
     stub_server.answer = answer
     options = {"max_documents_per_request": 4 if len(lengths) < 7 else 3}
@@ -188,6 +200,32 @@ def test_only_unavailable_is_tried_again(stub_server, code, retries, calls):
     with client, pytest.raises(ServingError, match="down;"):
         client.score("q", ["d"])
     assert stub_server.calls == calls
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_every_server_behind_a_name_is_asked(retries):
+    with stub_serving() as one, stub_serving() as other:
+        one.answer = other.answer = answer_zeros
+        target = f"ipv4:{one.target},{other.target}"
+        with Client(target, "tiny", max_retries=retries) as client:
+            for _ in range(200):  # the second may be connected to a moment after the first
+                client.score("q", ["d"])
+                if min(one.calls, other.calls) >= 5:
+                    break
+                time.sleep(0.01)
+            before = one.calls, other.calls
+            for _ in range(10):
+                client.score("q", ["d"])
+        assert (one.calls, other.calls) == (before[0] + 5, before[1] + 5)
+
+
+def test_a_server_that_is_down_for_all_is_not_asked_ever_more_often(stub_server):
+    stub_server.answer = lambda request, context: context.abort(grpc.StatusCode.UNAVAILABLE, "no")
+    with Client(stub_server.target, "tiny", max_retries=2) as client:
+        for _ in range(10):
+            with pytest.raises(ServingError, match="no;"):
+                client.score("q", ["d"])
+    assert 10 < stub_server.calls <= 16
 
 
 def test_a_deadline(stub_server):

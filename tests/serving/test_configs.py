@@ -119,6 +119,15 @@ def test_monitoring_config_parses_and_is_what_prometheus_scrapes(messages, compo
     assert f"{port}:{port}" in compose["services"][host]["ports"]
 
 
+def test_compose_has_one_place_for_the_number_of_cores(compose):
+    serving = compose["services"]["serving"]
+    flags = dict(flag.removeprefix("--").split("=", 1) for flag in serving["command"])
+    cores = serving["cpus"]
+    assert cores.startswith("${KDMATCH_CORES:-")
+    for kind in ("intra", "inter"):
+        assert flags[f"tensorflow_{kind}_op_parallelism"] == cores
+
+
 def test_compose_mounts_every_file_that_a_flag_names(compose):
     serving = compose["services"]["serving"]
     name, tag = serving["image"].split(":")

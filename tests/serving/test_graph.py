@@ -1,5 +1,6 @@
 """The inference graphs score as the Keras model does, whatever they are asked."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from kdmatch.data.roles import Role
 from kdmatch.errors import UserError
 from kdmatch.models.registry import build_matcher
 from kdmatch.serving.export import export
+from kdmatch.serving.ops import read_meta_graphs
 from kdmatch.text.spelling import Spelling
 from kdmatch.text.traits import characters as characters_of
 from kdmatch.text.traits import spellings, stem_ids
@@ -205,6 +207,20 @@ def test_nothing_is_left_to_restore(exported):
     *_, version = exported
     names = [name for name, _ in tf.train.list_variables(str(version / "variables" / "variables"))]
     assert names == ["_CHECKPOINTABLE_OBJECT_GRAPH"]
+
+
+def test_no_table_of_the_vocabulary_is_held_twice(exported):
+    _, encoder, _, version = exported
+    [meta_graph] = read_meta_graphs(version)
+    functions = meta_graph.graph_def.library.function
+    nodes = [node for function in functions for node in function.node_def]
+    tensors = [node.attr["value"].tensor for node in nodes if node.op == "Const"]
+    tables = Counter(
+        tensor.SerializeToString(deterministic=True)
+        for tensor in tensors
+        if [dim.size for dim in tensor.tensor_shape.dim][:1] == [len(encoder.vocabulary)]
+    )
+    assert set(tables.values()) == {1}
 
 
 def test_the_keras_graph_remains_as_a_control(tmp_path):

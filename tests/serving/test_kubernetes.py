@@ -64,8 +64,9 @@ def test_ports_have_the_names_that_probes_and_service_use(manifests, container):
 
 def test_readiness_asks_for_a_model_and_label_of_the_config(container):
     path = container["readinessProbe"]["httpGet"]["path"]
-    _, _, models, model, labels, label = path.split("/")
-    assert (models, labels) == ("models", "labels")
+    _, _, models, model, labels, label, metadata = path.split("/")
+    # TF Serving tells the status of all versions, whatever the label.
+    assert (models, labels, metadata) == ("models", "labels", "metadata")
     config = (SERVING / "models.config").read_text()
     assert f'name: "{model}"' in config
     assert f'key: "{label}"' in config
@@ -76,6 +77,18 @@ def test_threads_are_the_cores_that_the_container_has(container):
     assert resources["requests"] == resources["limits"]
     cores = resources["limits"]["cpu"]
     assert f"--tensorflow_intra_op_parallelism={cores}" in container["args"]
+
+
+def test_memory_holds_two_versions_of_each_model_and_one_more(container):
+    memory = container["resources"]["limits"]["memory"]
+    models = (SERVING / "models.config").read_text().count("name:")
+    assert int(memory.removesuffix("Gi")) * 1024 > (2 * models + 1) * 780
+
+
+def test_connections_end_now_and_then_so_that_new_pods_are_found(manifests, container):
+    assert manifests["Service"]["spec"]["clusterIP"] == "None"
+    [ages] = [one for one in container["args"] if "grpc.max_connection_age_ms=" in one]
+    assert ages.startswith("--grpc_channel_arguments=")
 
 
 def test_volumes_are_mounted_and_claimed(manifests, container):

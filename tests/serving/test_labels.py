@@ -1,5 +1,6 @@
 """Promotion and rollback, on the file and against the local server."""
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -7,8 +8,12 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
+from typer.testing import CliRunner
 
+from kdmatch.cli import app
 from kdmatch.errors import UserError
+from kdmatch.serving import labels
 from kdmatch.serving.client import Client, ServingError
 from kdmatch.serving.labels import promote, rollback
 from kdmatch.serving.model_config import find_model, read_config
@@ -86,13 +91,116 @@ def test_promoted_and_rolled_back_by_a_server(server, config):
         score(server, version=2)
 
 
-def test_a_version_that_does_not_load_changes_nothing(server, config):
+def test_a_version_that_does_not_load_changes_nothing(server, config, monkeypatch):
+    monkeypatch.setattr(labels, "_FAILED_SECONDS", 0.2)
     before = read_config(config)
     with pytest.raises(UserError, match="tiny version 4 does not load"):
         promote(config, "tiny", 4, target=server.target, wait_seconds=5)
     assert labels_in(config) == {"stable": 1}
     assert read_config(config) == before
     assert score(server, version_label="stable") == 10
+
+
+STATES = get_model_status_pb2.ModelVersionStatus
+
+
+class Scripted(model_service_pb2_grpc.ModelServiceServicer):
+    """Tells one state after another, the last for ever."""
+
+    def __init__(self, states):
+        self.states = states
+
+    def GetModelStatus(self, request, context):
+        state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        status = {"error_code": 2, "error_message": "broken"} if state == STATES.END else {}
+        return get_model_status_pb2.GetModelStatusResponse(
+            model_version_status=[STATES(version=2, state=state, status=status)]
+        )
+
+
+@pytest.mark.parametrize(
+    ("told", "outcome"),
+    [
+        ([STATES.END, STATES.LOADING, STATES.AVAILABLE], None),
+        ([*[STATES.END] * 30, STATES.LOADING, *[STATES.END] * 30, STATES.AVAILABLE], None),
+        ([STATES.END], ("version 2 does not load: broken", 5.0)),
+        ([STATES.LOADING], ("version 2 is LOADING after 20 s", 20.1)),
+        ([STATES.LOADING] * 190 + [STATES.END], ("version 2 does not load: broken", 20.0)),
+    ],
+)
+def test_an_old_failure_is_not_taken_for_a_new_one(told, outcome):
+    server, now = grpc.server(ThreadPoolExecutor(1)), [0.0]
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(Scripted(list(told)), server)
+    target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+
+    def pause(seconds):
+        now[0] += seconds
+
+    try:
+        if outcome is None:
+            labels._await_version(target, "tiny", 2, 20, lambda: now[0], pause)
+        else:
+            with pytest.raises(UserError, match=outcome[0]):
+                labels._await_version(target, "tiny", 2, 20, lambda: now[0], pause)
+            assert now[0] == pytest.approx(outcome[1], abs=0.11)
+    finally:
+        server.stop(None)
+
+
+def test_of_two_changes_at_once_the_second_is_refused(server, config, monkeypatch):
+    waiting, going_on = threading.Event(), threading.Event()
+    wait = labels._await_version
+
+    def slow(*arguments):
+        waiting.set()
+        assert going_on.wait(20)
+        wait(*arguments)
+
+    monkeypatch.setattr(labels, "_await_version", slow)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(promote, config, "tiny", 2, "canary", server.target)
+        assert waiting.wait(20)
+        try:
+            for change in (lambda: promote(config, "tiny", 3), lambda: rollback(config, "tiny")):
+                with pytest.raises(UserError, match="another promotion or rollback is at work"):
+                    change()
+        finally:
+            going_on.set()
+        assert first.result().moved
+    assert labels_in(config) == {"stable": 1, "canary": 2}
+    assert promote(config, "tiny", target=server.target).moved
+
+
+def test_a_label_that_has_moved_stays_where_the_server_drops_nothing(server, config, monkeypatch):
+    reload, calls = labels._reload, []
+
+    def fails_third(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise UserError("the server is away")
+        reload(*arguments)
+
+    monkeypatch.setattr(labels, "_reload", fails_third)
+    with pytest.raises(UserError, match="the server is away; tiny's labels have moved all the"):
+        promote(config, "tiny", 2, target=server.target)
+    assert labels_in(config) == {"stable": 2, "previous": 1}
+    assert score(server, version_label="stable") == 20
+
+
+def test_clients_without_a_label_are_warned_of(config):
+    def call(*arguments):
+        options = ["--config", str(config)]
+        result = CliRunner().invoke(app, [*arguments, *options], catch_exceptions=False)
+        assert result.exit_code == 0
+        return result.stderr
+
+    canary = ("promote", "tiny", "--version", "2", "--label", "canary")
+    warning = "tiny: version 2, not stable's 1, is what clients get that ask for no label"
+    assert warning in call(*canary)
+    assert warning in call(*canary)
+    assert call("promote", "tiny") == ""
+    assert warning in call("rollback", "tiny")
 
 
 def test_without_a_server_a_version_is_listed_before_its_label_moves(config):
@@ -114,7 +222,7 @@ def test_without_a_server_too_what_has_no_label_is_dropped(config):
 
 
 def test_the_server_refuses_a_label_of_a_version_that_is_not_loaded(server, config):
-    from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
+    from tensorflow_serving.apis import model_management_pb2
 
     wanted = read_config(config)
     entry = find_model(wanted, "tiny", config)

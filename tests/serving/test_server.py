@@ -119,6 +119,16 @@ def test_a_shape_that_the_values_do_not_fill(stub, size):
         assert (code, "tensor parsing error" in details) == (INVALID, True)
 
 
+def test_a_long_string_is_not_repeated_without_end(stub):
+    request = ask("q", "d" * 20_000)
+    for name in ("query", "document"):
+        request.inputs[name].tensor_shape.dim[0].size = 20_000
+    assert status_of(stub.Predict, request) == (INVALID, "tensor parsing error: document")
+    for name in ("query", "document"):
+        request.inputs[name].tensor_shape.dim[0].size = 50  # a megabyte
+    assert len(stub.Predict(request, timeout=5).outputs["score"].float_val) == 50
+
+
 def test_an_unknown_dtype_is_refused(stub):
     request = ask("q", "d")
     request.inputs["query"].dtype = 99
@@ -192,5 +202,13 @@ def test_model_status(channel):
         NOT_FOUND,
         "Could not find version 8 of model tiny",
     )
+    request.model_spec.version_label = "no-such-label"
+    [status] = service.GetModelStatus(request, timeout=5).model_version_status
+    assert status.version == 3
     request.model_spec.name = "no"
-    assert status_of(service.GetModelStatus, request)[0] is NOT_FOUND
+    assert status_of(service.GetModelStatus, request) == (
+        NOT_FOUND,
+        "Could not find any versions of model no",
+    )
+    request.ClearField("model_spec")
+    assert status_of(service.GetModelStatus, request) == (INVALID, "Missing ModelSpec")

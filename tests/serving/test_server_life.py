@@ -21,9 +21,11 @@ from tensorflow_serving.apis import (
 
 from kdmatch.errors import UserError
 from kdmatch.serving.client import Client, ServingError
+from kdmatch.serving.servable import read_signatures
 from kdmatch.serving.server import LocalServer, ServeOptions, model_server_command
 from kdmatch.serving.versions import new_version
 from kdmatch.serving.warmup import write_warmup
+from kdmatch.serving.wire import PredictSpec
 
 
 def test_one_model_directory_is_a_base_too(base):
@@ -97,6 +99,54 @@ def test_a_broken_version_leaves_the_old_one_serving(save_model, saved_model, tm
                 write_warmup(directory, "model", [("q", ["d"] * 8)])
             service.HandleReloadConfigRequest(model_management_pb2.ReloadConfigRequest(), timeout=9)
             np.testing.assert_allclose(client.score("q", ["d"]), np.tanh([0.5]), rtol=1e-6)
+
+
+def test_a_version_that_is_replaced_is_loaded_again(save_model, tmp_path):
+    base, other = tmp_path / "models" / "model", tmp_path / "other"
+    save_model(base / "1", bias=10.0)
+
+    def replace(make):
+        make(other)
+        shutil.rmtree(base / "1")
+        server.servables.scan()  # it may be looked for while it is not there
+        other.rename(base / "1")
+        server.servables.scan()
+
+    def spoil(folder):
+        folder.mkdir()
+        (folder / "saved_model.pb").write_bytes(b"not a model")
+
+    asked = PredictSpec("model").request([], []).model_spec
+    with (
+        LocalServer(base.parent, port=0, poll_seconds=0) as server,
+        Client(f"127.0.0.1:{server.port}", "model") as client,
+    ):
+        for change, bias in ((20.0, 20), (None, 20), (30.0, 30)):
+            replace(spoil if change is None else lambda to, b=change: save_model(to, bias=b))
+            np.testing.assert_allclose(client.score("q", ["d"]), np.tanh([bias / 100]), rtol=1e-6)
+        loaded = server.servables.find(asked)
+        server.servables.scan()
+        assert server.servables.find(asked) is loaded
+
+
+def test_of_a_large_model_only_the_signatures_are_kept(tmp_path):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    model = saved_model_pb2.SavedModel()
+    graph = model.meta_graphs.add()
+    graph.signature_def["serving_default"].method_name = "predict"
+    graph.graph_def.node.add(name="weights").attr["value"].s = bytes(1 << 26)
+    (tmp_path / "saved_model.pb").write_bytes(model.SerializeToString())
+    del model, graph
+    before = resident_mb()
+    signatures = read_signatures(tmp_path)
+    assert signatures["serving_default"].method_name == "predict"
+    assert resident_mb() - before < 32
+
+
+def resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def test_a_first_version_that_does_not_load_is_one_line(tmp_path):

@@ -21,12 +21,12 @@ def cold_start(
     Args:
         engine: name of the engine.
         path: what it loads.
-        pages: one page of each size, by number of documents.
+        pages: one page of each size, by number of documents; the smallest is scored first.
         threads: int. Passed to the engine.
 
     Returns:
         `load_ms`, import of the engine's library included; `first_ms`, the
-        first call, on the first of `pages`; `peak_mb`, by documents, the most
+        first call, on the smallest page; `peak_mb`, by documents, the most
         memory that was resident up to and with a page of that size.
     """
     # A worker that has been used once holds the libraries and the memory of that use.
@@ -58,15 +58,17 @@ def measure_cold(
 
     Returns:
         rows `{"model", "engine", "warmup", "load_ms", "first_ms"}`, and the
-        peak memory in MB by documents (that of a start with the file, if any).
+        peak memory in MB by documents, of a start without the file: its pages
+        would hide what smaller ones need.
     """
     rows: list[dict[str, Any]] = []
     peaks: dict[int, float] = {}
     with tempfile.TemporaryDirectory(prefix="kdmatch-bench-") as folder:
         for warmup, variant in warmup_variants(path, Path(folder)).items():
             found = cold_start(engine, variant, pages, threads)
-            peaks = peaks or found.pop("peak_mb")
-            found.pop("peak_mb", None)
+            found_peaks = found.pop("peak_mb")
+            if not warmup:
+                peaks = found_peaks
             rows.append({"model": model, "engine": engine, "warmup": warmup, **found})
     return rows, peaks
 
@@ -89,8 +91,7 @@ def _measure(
     started = time.perf_counter()
     scorer = engines.load(engine, path, threads)
     loaded = time.perf_counter()
-    first = next(iter(pages.values()))
-    scorer.score(*first)
+    scorer.score(*pages[min(pages)])
     answered = time.perf_counter()
     peaks = {}
     for size, page in sorted(pages.items()):

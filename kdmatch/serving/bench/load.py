@@ -21,6 +21,8 @@ from kdmatch.serving.client import AsyncClient, Client, ServingError
 from kdmatch.serving.wire import PredictSpec
 
 MAX_SCORE_DIFFERENCE = 1e-4
+MIN_REQUESTS = 300
+MAX_SECONDS = 60.0
 
 
 @dataclass
@@ -151,36 +153,74 @@ def load_at(
     return asyncio.run(go(expected))
 
 
+def quiet_rate(target: str, spec: PredictSpec, pages: Sequence[Page]) -> float:
+    """Pages a second of one caller that waits for each answer: 1 / p50."""
+    seconds = []
+    with Client(target, spec.model, spec.version, spec.version_label, timeout=60.0) as client:
+        client.score(*pages[0])  # opens the channel
+        for query, documents in pages:
+            started = time.perf_counter()
+            client.score(query, documents)
+            seconds.append(time.perf_counter() - started)
+    return 1 / float(np.median(seconds))
+
+
+def seconds_at(rate: float, seconds: float) -> float:
+    """How long a search holds a rate: its p99 shall not be that of the slowest request alone.
+
+    `seconds` or, at low rates, until `MIN_REQUESTS` have arrived, but not beyond `MAX_SECONDS`.
+
+    >>> seconds_at(100, 10.0), seconds_at(20, 10.0), seconds_at(1, 10.0)
+    (10.0, 15.0, 60.0)
+    """
+    return max(seconds, min(MIN_REQUESTS / rate, MAX_SECONDS))
+
+
 def highest_rate(
-    trial: Callable[[float], LoadResult],
+    trial: Callable[[float, int], LoadResult],
     budget_ms: float,
-    start: float = 1.0,
+    start: float,
     precision: float = 0.05,
     highest: float = 20_000.0,
 ) -> tuple[float, list[LoadResult]]:
-    """The highest rate whose p99 stays within a budget, by doubling and bisection.
+    """The highest rate whose p99 stays within a budget, by doubling or halving, then bisection.
+
+    A rate is over the budget where a second trial says so too: a single pause of
+    client, server or network ends no search.
 
     Args:
-        trial: loads the server at a rate.
+        trial: loads the server at a rate; the number is a seed for its arrivals.
         budget_ms: float. Largest p99; any failure or wrong score is over it.
-        start: float. Rate to begin with.
+        start: float. Rate to begin with, such as half the `quiet_rate`.
         precision: float. Relative width at which the bisection ends.
         highest: float. Rate beyond which nothing is tried.
 
     Returns:
-        the rate, 0 if even `start` is too much, and every trial.
+        the rate, 0 if even a sixteenth of `start` is too much, and every trial.
     """
     trials: list[LoadResult] = []
 
     def within(rate: float) -> bool:
-        trials.append(trial(rate))
-        last = trials[-1]
-        return not last.failures and not last.wrong and last.percentile(99) <= budget_ms
+        for _ in range(2):
+            last = trial(rate, len(trials))
+            trials.append(last)
+            if last.wrong:  # no pause explains that
+                return False
+            if not last.failures and last.percentile(99) <= budget_ms:
+                return True
+        return False
 
-    low, high = 0.0, start
-    while high <= highest and within(high):
-        low, high = high, high * 2
-    while low > 0 and high <= highest and high / low > 1 + precision:
+    if within(start):
+        low, high = start, 2 * start
+        while high <= highest and within(high):
+            low, high = high, 2 * high
+    else:
+        low, high = start / 2, start
+        while not within(low):
+            low, high = low / 2, low
+            if low < start / 16:
+                return 0.0, trials
+    while high <= highest and high / low > 1 + precision:
         middle = (low * high) ** 0.5
         if within(middle):
             low = middle

@@ -8,12 +8,17 @@ from rich.table import Table
 
 from kdmatch.evaluation import formatting
 
+_CALLS_FOR_P99 = 100
+_AGREES = 1e-3
+
 
 def bench_table(bench: Mapping[str, Any]) -> Table:
     """A `bench.json` as a table: a line for each model and engine, a column for each size.
 
-    A cell is `p50 / p99` in ms; then documents a second on the largest page
-    and the peak memory.
+    A cell is `p50 / p99` in ms, without a p99 of fewer than 100 calls; then
+    documents a second on the largest page and the peak memory. Where an
+    engine's scores differ from the reference's by more than 0.001, a last
+    column says by how much.
     """
     headings, lines = _cells(bench)
     table = Table(
@@ -38,7 +43,7 @@ def markdown_bench(bench: Mapping[str, Any]) -> str:
     """The same as Markdown.
 
     >>> one = {"model": "albert", "engine": "grpc", "documents": 10, "p50_ms": 3.14159,
-    ...        "p99_ms": 9.0, "documents_per_second": 3000.0, "peak_mb": None}
+    ...        "p99_ms": 9.0, "calls": 900, "documents_per_second": 3000.0, "peak_mb": None}
     >>> print(markdown_bench({"rows": [one]}))
     | model | engine | 10 docs | docs/s | peak MB |
     | --- | --- | ---: | ---: | ---: |
@@ -56,6 +61,13 @@ def _cells(bench: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         by_pair.setdefault((row["model"], row["engine"]), {})[row["documents"]] = row
     headings = ["model", "engine"]
     headings += [f"{size} doc{'s' if size > 1 else ''}" for size in sizes] + ["docs/s", "peak MB"]
+    differences = {
+        (one["model"], one["engine"]): f"{one['max_difference']:.4f}"
+        for one in bench.get("agreement") or ()
+        if one["max_difference"] > _AGREES
+    }
+    if differences:
+        headings.append("scores off by")
     lines = []
     for (model, engine), found in by_pair.items():
         largest = found[max(found)]
@@ -64,11 +76,14 @@ def _cells(bench: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
             [model, engine]
             + [_latency(found.get(size)) for size in sizes]
             + [f"{largest['documents_per_second']:,.0f}", f"{peak:,.0f}" if peak else "–"]
+            + ([differences.get((model, engine), "")] if differences else [])
         )
     return headings, lines
 
 
 def _latency(row: Mapping[str, Any] | None) -> str:
     if row is None:
-        return "–"
-    return f"{formatting.milliseconds(row['p50_ms'])} / {formatting.milliseconds(row['p99_ms'])}"
+        return formatting.MISSING
+    # Of fewer calls the p99 is the slowest one.
+    p99 = row["p99_ms"] if row["calls"] >= _CALLS_FOR_P99 else None
+    return f"{formatting.milliseconds(row['p50_ms'])} / {formatting.milliseconds(p99)}"

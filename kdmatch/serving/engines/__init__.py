@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from kdmatch.errors import UserError
+from kdmatch.serving.threads import set_tokenizer_threads
 from kdmatch.serving.versions import latest_version
 
 MODEL_FILES = {"onnx": "model.onnx", "openvino": "model.xml"}
@@ -74,7 +75,11 @@ ENGINES: Mapping[str, EngineEntry] = {
     ),
     "openvino": EngineEntry(f"{__name__}.openvino", ("openvino", "tokenizers"), "openvino"),
     "pytorch": EngineEntry(f"{__name__}.pytorch", ("torch", "tokenizers"), "torch"),
+    # The SavedModel of the matcher as it was trained, to compare with.
+    "plain": EngineEntry(f"{__name__}.savedmodel", ("tensorflow",), "tensorflow"),
 }
+# Those that one would serve with.
+DEFAULT_ENGINES = tuple(name for name in ENGINES if name != "plain")
 
 
 def missing(name: str) -> str | None:
@@ -91,6 +96,7 @@ def missing(name: str) -> str | None:
 
 def load(name: str, path: Path, threads: int | None = None) -> Scorer:
     """Load a model with an engine by its name."""
+    set_tokenizer_threads(threads)
     engine: Engine = importlib.import_module(_entry(name).module)  # type: ignore[assignment]
     return engine.load(path, threads)
 
@@ -116,6 +122,7 @@ def load_engine(model: Path, threads: int | None = None, precision: str = "float
             if name == "openvino":
                 from kdmatch.serving.engines.openvino import OpenVinoScorer
 
+                set_tokenizer_threads(threads)
                 return OpenVinoScorer(path, threads, precision).score_pairs
             return load(name, path, threads).score_pairs
     return load("savedmodel", version_folder(model), threads).score_pairs

@@ -24,7 +24,6 @@ class GrpcScorer:
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
-        import_tensorflow_quietly()
         # Spawned: a forked TensorFlow does not run.
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
@@ -33,6 +32,7 @@ class GrpcScorer:
         )
         self._server.start()
         theirs.close()
+        import_tensorflow_quietly()  # while the server does the same
         try:
             port = ours.recv() if ours.poll(_START_SECONDS) else None
         except EOFError:

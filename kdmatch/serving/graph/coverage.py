@@ -58,6 +58,7 @@ def cover_characters(page: PageWords, characters: np.ndarray, rarity: np.ndarray
         characters, rarity: int32 `(vocabulary, most)` and float32 `(vocabulary,)`.
     """
     of_words = tf.gather(characters, page.words)
+    rarity = tf.constant(rarity)
     sides = []
     for numbers in (page.query, page.document):
         ids = tf.reshape(tf.gather(of_words, numbers), [tf.shape(numbers)[0], -1])
@@ -76,6 +77,8 @@ def cover_tokens(
         spelling: SpellingTables.
         embeddings: Units of the vocabulary's embeddings.
     """
+    # Both sides read them: as arrays they would be two constants each.
+    embeddings = Units(tf.constant(embeddings.unit), tf.constant(embeddings.length))
     spelled = Units.of(_spell_words(page, spelling))
     document = tf.math.segment_sum(page.sides, page.rows)
     query = page.lengths - document

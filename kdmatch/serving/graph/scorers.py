@@ -90,14 +90,15 @@ class PackedScorer:
         def score(*tensors: tf.Tensor) -> tf.Tensor:
             page = Packed(*tensors)
             segments = page.sides
-            if tables is not None and config["match_details"]:
+            held = tables.in_graph() if tables is not None else None
+            if held is not None and config["match_details"]:
                 rarities = matcher.get_layer("match_segments").rarities
-                segments = detailed_match_segments(page, tables, rarities)
+                segments = detailed_match_segments(page, held, rarities)
             elif config["match_segments"]:
                 segments = match_segments(page, len(weights.tokens))
             told = None
-            if tables is not None and tables.spelling is not None and embeddings is not None:
-                told = cover_tokens(page, tables, tables.spelling, embeddings)
+            if held is not None and held.spelling is not None and embeddings is not None:
+                told = cover_tokens(page, held, held.spelling, embeddings)
             return score_packed(weights, page, segments, told, precision)
 
         self.variables: list[tf.Variable] = []

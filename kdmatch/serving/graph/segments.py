@@ -1,6 +1,6 @@
 """`MatchSegments` and `DetailedMatchSegments` on packed tokens."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
@@ -34,9 +34,9 @@ class TraitTables:
         spelling: SpellingTables, or None without `match_coverage`.
     """
 
-    stems: np.ndarray
-    rarity: np.ndarray
-    roles: np.ndarray
+    stems: np.ndarray | tf.Tensor
+    rarity: np.ndarray | tf.Tensor
+    roles: np.ndarray | tf.Tensor
     spelling: SpellingTables | None = None
 
     @classmethod
@@ -51,6 +51,16 @@ class TraitTables:
         own = matcher.spelling
         spelling = SpellingTables(*own.tables()) if own is not None else None
         return cls(stems.astype(np.int32), rarity, roles.astype(np.int32), spelling)
+
+    def in_graph(self) -> "TraitTables":
+        """The same as tensors of the graph being made.
+
+        An array that is read in several places would be a constant in each of them.
+        """
+        return replace(
+            self,
+            **{name: tf.constant(getattr(self, name)) for name in ("stems", "rarity", "roles")},
+        )
 
 
 def match_segments(page: Packed, vocabulary_size: int) -> tf.Tensor:
@@ -78,7 +88,7 @@ def detailed_match_segments(page: Packed, tables: TraitTables, rarities: int) ->
     Returns:
         int32 `(tokens,)`, equal to `DetailedMatchSegments` on the padded rows.
     """
-    size = len(tables.stems)
+    size = tables.stems.shape[0]
     stems = tf.gather(tables.stems, page.ids)
     known = tf.cast(tf.not_equal(stems, 0), tf.int32)
     stem_key = _in_row(page, stems, size)
@@ -94,8 +104,8 @@ def detailed_match_segments(page: Packed, tables: TraitTables, rarities: int) ->
     begins = pairs * _on_both_sides(pair_key, page.sides[:-1])
     run = tf.maximum(tf.pad(begins, [[0, 1]]), tf.pad(begins, [[1, 0]]))
 
-    steps = DetailedMatchSegments(rarities).steps(tables.rarity)
-    return page.sides + 2 * exact + 4 * stem + 8 * run + tf.gather(16 * steps, page.ids)
+    steps = DetailedMatchSegments(rarities).steps(tf.gather(tables.rarity, page.ids))
+    return page.sides + 2 * exact + 4 * stem + 8 * run + 16 * steps
 
 
 def _in_row(page: Packed, values: tf.Tensor, size: int) -> tf.Tensor:
