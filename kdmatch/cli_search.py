@@ -1,7 +1,8 @@
 """The commands that try variants: search, ablate."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,13 +31,20 @@ def search(
     sample: Annotated[float | None, typer.Option(help="Share of the training queries.")] = None,
     tuner: Annotated[str | None, typer.Option(help="bayesian, hyperband or random.")] = None,
     objective: Annotated[str | None, typer.Option(help="Validation metric: auc, …")] = None,
-    workers: Annotated[int, typer.Option(help="Local processes that run trials.", min=0)] = 1,
+    workers: Annotated[
+        int | None, typer.Option(help="Local processes that run trials; 1 if not given.", min=0)
+    ] = None,
     listen: Annotated[
         str | None,
         typer.Option(help="Take workers from elsewhere at this address.", metavar="HOST:PORT"),
     ] = None,
     join: Annotated[
-        str | None, typer.Option(help="Work for the search at this address.", metavar="HOST:PORT")
+        str | None,
+        typer.Option(
+            help="Work for the search at this address, on the same run directory; one worker a "
+            "call.",
+            metavar="HOST:PORT",
+        ),
     ] = None,
     verify_top: Annotated[
         int, typer.Option(help="Train so many of the best trials on all rows.", min=0)
@@ -56,11 +64,16 @@ def search(
     """
     from kdmatch.pipeline.config_loader import load_config
 
+    if join is not None:
+        _refuse_with_join(
+            {"student": student, "trials": trials, "hours": hours, "workers": workers}
+            | {"listen": listen, "verify-top": verify_top or None, "json": json_file}
+        )
     given = {"trials": trials, "hours": hours, "sample": sample, "tuner": tuner}
     given |= {"objective": objective, "seed": seed}
     chosen = [f"search.{name}={value}" for name, value in given.items() if value is not None]
     settings = load_config(config, [*(set_ or []), *chosen], include)
-    if workers == 0 and listen is None and join is None:
+    if workers == 0 and listen is None:
         raise UserError("--workers 0: no one would run a trial; give --listen HOST:PORT too")
     load_backend()
     from kdmatch.pipeline.console import Console
@@ -73,8 +86,18 @@ def search(
         return
     address = None if listen is None else parse_address(listen, "--listen")
     students = [] if student is None else [student]
-    found = search_students(settings, out, students, Console(), workers, address, verify_top)
+    count = 1 if workers is None else workers
+    found = search_students(settings, out, students, Console(), count, address, verify_top)
     write_json(json_file, found)
+
+
+def _refuse_with_join(options: Mapping[str, Any]) -> None:
+    given = [f"--{name}" for name, value in options.items() if value is not None]
+    if given:
+        raise UserError(
+            f"--join: {', '.join(given)}: the search that is joined decides that, leave it out; "
+            "a call is one worker, so make one for each"
+        )
 
 
 @app.command()

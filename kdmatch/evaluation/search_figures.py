@@ -26,7 +26,10 @@ def best_so_far(search: SearchRecord, key: str) -> str | None:
         figure = Figure(figsize=(6.4, 3.0), layout="constrained")
         axes = figure.subplots()
         axes.plot(numbers, values, "o", ms=4, color="#8a93a0", label="trial")
-        axes.plot(numbers[:1], values[:1], "s", ms=6, color=_BEST, label="the config's own values")
+        if search.own is not None:
+            i = ended.index(search.own)
+            label = "the config's own values"
+            axes.plot(numbers[i], values[i], "s", ms=6, color=_BEST, label=label)
         best = np.maximum.accumulate(values)
         axes.step(numbers, best, where="post", color=_LINE, label="best so far")
         low = np.quantile(values, 0.1)  # a collapsed trial must not flatten all others

@@ -40,6 +40,19 @@ class SearchRecord:
         """The trial with the largest value."""
         return max(self.ended, key=lambda trial: trial[self.objective], default=None)
 
+    @property
+    def own(self) -> dict[str, Any] | None:
+        """The last trial with the config's own values, those of the first, that has a value.
+
+        Hyperband carries a trial on under a new name.
+        """
+        alike = [
+            trial
+            for trial in self.ended
+            if all(trial[name] == self.trials[0][name] for name in self.parameters)
+        ]
+        return alike[-1] if alike else None
+
 
 def read_searches(run: Path) -> list[SearchRecord]:
     """The searches of a run that have a trial to show."""

@@ -19,8 +19,14 @@ def search_view(search: SearchRecord, key: str) -> dict[str, Any]:
     return {
         "record": search,
         "trials": ended + others,
-        "first": search.trials[0] if search.trials else None,
+        "own_is_shorter": _is_shorter(search.own, search.best),
         "failed": sum(trial["status"] == "failed" for trial in search.trials),
         "stopped": sum(trial["status"] == "stopped" for trial in search.trials),
         **{name: None if svg is None else Markup(svg) for name, svg in figures.items()},
     }
+
+
+def _is_shorter(trial: dict[str, Any] | None, best: dict[str, Any] | None) -> bool:
+    if trial is None or best is None:
+        return False
+    return (trial["epochs"] or 0) < (best["epochs"] or 0)

@@ -92,7 +92,7 @@ def _prepare(work: Run) -> None:
     stage(
         "data",
         {"data": config.data, "seed": config.seed, "sources": work.sources}
-        # Queries of valid and test are left out of them: so they were not before 0.2.1.
+        # Queries of valid and test are left out of both; what was made before that is made again.
         | ({"held_out": "dropped"} if config.data.unlabelled or config.data.corpus else {}),
         [],
         partial(prepare_tables, config, console=work.console),

@@ -1,6 +1,7 @@
 """How a trial ends before its last step, and how it says that it is alive."""
 
 import csv
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+STOPPED = "stopped.txt"  # in the folder of a trial that `MedianStop` ended
 _FEWEST = 4
 
 
@@ -62,21 +64,50 @@ class EpochLimit(keras.callbacks.Callback):
 
 
 class Heartbeat(keras.callbacks.Callback):
-    """Calls `beat` between batches, every few seconds.
+    """Calls `beat` every few seconds from a thread, which lives as long as the context.
+
+    A long validation does not silence it, a training that hangs does: no batch
+    for `silent_after` seconds. What `beat` raises is raised after the next batch,
+    or at the end.
 
     Args:
         beat: callable.
         every: float. Seconds.
+        silent_after: float. Seconds.
     """
 
-    def __init__(self, beat: Callable[[], None], every: float = 5.0) -> None:
+    def __init__(
+        self, beat: Callable[[], None], every: float = 5.0, silent_after: float = 1800.0
+    ) -> None:
         super().__init__()
-        self.beat, self.every, self._last = beat, every, time.monotonic()
+        self.beat, self.every, self.silent_after = beat, every, silent_after
+        self._over, self._moved = threading.Event(), time.monotonic()
+        self._error: Exception | None = None
+
+    def __enter__(self) -> "Heartbeat":
+        threading.Thread(target=self._beat, daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._over.set()
+        if kind is None:
+            self._raise()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if time.monotonic() - self._last >= self.every:
-            self.beat()
-            self._last = time.monotonic()
+        self._moved = time.monotonic()
+        self._raise()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _beat(self) -> None:
+        while self._error is None and not self._over.wait(self.every):
+            if time.monotonic() - self._moved < self.silent_after:
+                try:
+                    self.beat()
+                except Exception as error:
+                    self._error = error
 
 
 def read_values(history: Path, metric: str) -> list[float]:

@@ -29,6 +29,7 @@ class SafeOracle(keras_tuner.Oracle):
 
     Attributes:
         first: values of the first trial.
+        label: `Study.label` of the study whose trials these are.
         hours: budget of the search, all sessions together, or None.
         seconds: time of each ended trial, by its id.
         on_end: called after each trial.
@@ -46,7 +47,12 @@ class SafeOracle(keras_tuner.Oracle):
         self.seconds: dict[str, float] = {}
         self._spent, self._session = 0.0, time.monotonic()
         self._begun: dict[str, float] = {}
+        self._ended_before = 0
         self.verbose = 0
+
+    @property
+    def label(self) -> str:
+        return str(self.first["search"])
 
     @property
     def spent(self) -> float:
@@ -55,14 +61,26 @@ class SafeOracle(keras_tuner.Oracle):
 
     @property
     def gave_up(self) -> bool:
-        """Whether so many trials failed in a row that the next would too."""
-        last = [self.trials[name].status for name in self.end_order[-FAILURES_IN_A_ROW:]]
+        """Whether so many trials of this session failed in a row that the next would too."""
+        ended = self.end_order[self._ended_before :]
+        last = [self.trials[name].status for name in ended[-FAILURES_IN_A_ROW:]]
         return len(last) == FAILURES_IN_A_ROW and set(last) == {TrialStatus.FAILED}
 
     @property
     def waiting(self) -> bool:
         """Whether a trial that was begun waits for a worker."""
         return bool(self._retry_queue) and not self._over()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no trial would begin any more, whoever asks."""
+        full = self.max_trials is not None and len(self.trials) >= self.max_trials
+        return self._over() or (full and not self._retry_queue)
+
+    def holds(self, tuner_id: str, trial_id: str) -> bool:
+        """Whether a worker runs a trial; one that was thought lost does not any more."""
+        trial = self.ongoing_trials.get(tuner_id)
+        return trial is not None and trial.trial_id == trial_id
 
     def _over(self) -> bool:
         return self.gave_up or (self.hours is not None and self.spent >= 3600 * self.hours)
@@ -86,9 +104,6 @@ class SafeOracle(keras_tuner.Oracle):
 
     @keras_tuner.synchronized
     def end_trial(self, trial: Trial) -> None:
-        known = {ongoing.trial_id for ongoing in self.ongoing_trials.values()}
-        if trial.trial_id not in known:  # a worker thought lost, after another did its trial
-            return
         reason = Path(self._get_trial_dir(trial.trial_id)) / "failed.txt"
         if trial.status == TrialStatus.FAILED and not trial.message and reason.exists():
             trial.message = reason.read_text("utf-8")  # KerasTuner's protocol does not carry it
@@ -123,6 +138,7 @@ class SafeOracle(keras_tuner.Oracle):
                 self._retry_queue.remove(name)
                 if name not in self.end_order:
                     self.end_order.append(name)
+        self._ended_before = len(self.end_order)
 
 
 class BayesianSearch(SafeOracle, BayesianOptimizationOracle):

@@ -10,7 +10,7 @@ import yaml
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from kdmatch.pipeline.config import Config
-from kdmatch.search.callbacks import read_values
+from kdmatch.search.callbacks import STOPPED, read_values
 from kdmatch.search.oracles import SafeOracle
 from kdmatch.search.space import Parameter, overrides
 
@@ -48,6 +48,22 @@ def finished_trials(oracle: SafeOracle) -> list[Trial]:
     return list(kept.values())
 
 
+def with_own_values(oracle: SafeOracle) -> Trial | None:
+    """The last completed trial with the values of the first one, which are the config's.
+
+    Hyperband carries a trial on under a new name.
+    """
+    trials = [oracle.trials[name] for name in oracle.start_order]
+    own = [trial for trial in trials if _searched(trial) == _searched(trials[0])]
+    completed = [trial for trial in own if trial.status == TrialStatus.COMPLETED]
+    return completed[-1] if completed else None
+
+
+def epochs_of(folder: Path, trial: str, objective: str) -> int:
+    """Epochs that a trial had until now."""
+    return len(read_values(folder / f"trial_{trial}" / "history.csv", f"valid_{objective}"))
+
+
 def reason(trial: Trial) -> str:
     """Why a trial failed, in a line."""
     lines = [line for line in (trial.message or "").splitlines() if line.strip()]
@@ -62,20 +78,15 @@ def _searched(trial: Trial) -> dict[str, Any]:
 def _row(
     oracle: SafeOracle, folder: Path, config: Config, space: Sequence[Parameter], name: str
 ) -> dict[str, Any]:
-    trial = oracle.trials[name]
-    objective, search = config.search.objective, config.search
-    epochs = len(read_values(folder / f"trial_{name}" / "history.csv", f"valid_{objective}"))
-    status = trial.status.lower()
-    if status == "completed" and epochs < trial.hyperparameters.values.get(
-        "tuner/epochs", search.epochs
-    ):
+    trial, objective = oracle.trials[name], config.search.objective
+    status, values = trial.status.lower(), trial.hyperparameters.values
+    if status == "completed" and (folder / f"trial_{name}" / STOPPED).exists():
         status = "stopped"
-    values = trial.hyperparameters.values
     return {
         "trial": name,
         "status": status,
         objective: trial.score,
-        "epochs": epochs or None,
+        "epochs": epochs_of(folder, name, objective) or None,
         "seconds": oracle.seconds.get(name),
         "reason": reason(trial) if trial.status == TrialStatus.FAILED else "",
         **{parameter.name: values.get(parameter.name) for parameter in space},

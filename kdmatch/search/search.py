@@ -1,11 +1,13 @@
 """`kdmatch search`: from a config to the best hyperparameters of each student."""
 
+import contextlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from keras_tuner.engine.trial import Trial
 
 from kdmatch.errors import UserError
 from kdmatch.evaluation.report import write_report
@@ -16,14 +18,22 @@ from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.run import prepare_students
 from kdmatch.pipeline.run_directory import alone, read_json, write_json
 from kdmatch.pipeline.work import Run
-from kdmatch.search.chief import serve, worker_command
+from kdmatch.search.chief import Chief, check_port
+from kdmatch.search.crew import worker_command
 from kdmatch.search.oracles import FAILURES_IN_A_ROW, SafeOracle, make_oracle
-from kdmatch.search.record import BEST, finished_trials, reason, write_record
+from kdmatch.search.record import (
+    BEST,
+    epochs_of,
+    finished_trials,
+    reason,
+    with_own_values,
+    write_record,
+)
 from kdmatch.search.space import Parameter, hyperparameters, space_of
 from kdmatch.search.study import Study
 from kdmatch.search.trial import TrialTrainer
 from kdmatch.search.tuner import StudentTuner
-from kdmatch.search.verify import verify_top
+from kdmatch.search.verify import drop_stale, verify_top
 
 
 def search(
@@ -47,7 +57,9 @@ def search(
         verify: int. So many of the best trials are trained on all rows.
 
     Returns:
-        `{student: {"trials", "best", "value", "first", "file", "verify"}}`.
+        `{student: {"trials", "best", "value", "epochs", "first", "first_epochs",
+        "seconds", "file", "verify"}}`; `first` is the value of the config's own
+        values, `seconds` without the verification.
 
     Raises:
         UserError: if data, config, a budget or a port is at fault, or no trial
@@ -58,33 +70,42 @@ def search(
         if name not in config.students:
             raise UserError(f"--student {name!r}: this config has {', '.join(config.students)}")
     spaces = {name: space_of(config, name) for name in names}  # mistakes are said at once
-    work = prepare_students(config, root, console)
-    work.jobs = workers
-    found = {}
     for name in names:
-        folder = root / "search" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        taken = (
-            f"{folder}: another process searches here already; to add workers to it, begin it "
-            "with --listen HOST:PORT and call this with --join HOST:PORT"
-        )
-        with alone(FileLock(folder / ".lock"), taken):
-            found[name] = _search_student(work, config, name, spaces[name], workers, listen, verify)
-        console.stage("report", str(write_search_report(root, root / "search" / "report.html")))
+        hyperparameters(spaces[name], name)
+    if listen is not None:
+        check_port(listen)
+    work = prepare_students(config, root, console)
+    work.jobs = max(1, workers)
+    found = {}
+    with contextlib.ExitStack() as serving:
+        chief = None
+        if workers != 1 or listen is not None:
+            chief = serving.enter_context(Chief(listen or ("127.0.0.1", 0), workers))
+        for name in names:
+            folder = root / "search" / name
+            folder.mkdir(parents=True, exist_ok=True)
+            taken = (
+                f"{folder}: another process searches here already; to add workers to it, begin it "
+                "with --listen HOST:PORT and call this with --join HOST:PORT"
+            )
+            with alone(FileLock(folder / ".lock"), taken):
+                oracle = _search_student(work, config, name, spaces[name], chief)
+                _report(root, console)
+                found[name] = _result(oracle, name, folder, console)
+                if name == names[-1]:
+                    serving.close()  # workers from elsewhere need not wait any more
+                if verify:
+                    found[name]["verify"] = verify_top(work, oracle, name, spaces[name], verify)
+                    _write_result(folder, found[name])
+                    _report(root, console)
     if (root / "metrics.json").exists():
         write_report([root], root / "report.html")
     return found
 
 
 def _search_student(
-    work: Run,
-    config: Config,
-    student: str,
-    space: list[Parameter],
-    workers: int,
-    listen: tuple[str, int] | None,
-    verify: int,
-) -> dict[str, Any]:
+    work: Run, config: Config, student: str, space: list[Parameter], chief: Chief | None
+) -> SafeOracle:
     root, console = work.root, work.console
     study = Study.of(config, root, student)
     study.claim()
@@ -95,52 +116,71 @@ def _search_student(
         _say(oracle, student, console)
 
     oracle = make_oracle(config.search, hyperparameters(space, study.label), ended)
-    alone = workers == 1 and listen is None
     trainer = TrialTrainer(config, student, space, root)
     (folder / "queries.txt").write_text("\n".join(trainer.queries) + "\n", encoding="utf-8")
     tuner = StudentTuner(oracle, trainer, folder, console)
     oracle.save()
     tuner.save()
-    if alone:
+    if chief is None:
         tuner.search()
     else:
         settings = folder / "config.yaml"
         settings.write_text(dump_config(config), encoding="utf-8")
-        command = worker_command(settings, root)
-        serve(oracle, listen or ("127.0.0.1", 0), command, workers, folder, console)
+        chief.serve(oracle, worker_command(settings, root), folder, console)
     oracle.save()
     write_record(oracle, folder, config, student, space)
     _drop_checkpoints(folder)
-    best = _best(oracle, student, folder)
-    rows = verify_top(work, oracle, student, space, verify) if verify else []
-    first = oracle.trials[oracle.start_order[0]]
+    drop_stale(work, oracle, student)
+    return oracle
+
+
+def _result(oracle: SafeOracle, student: str, folder: Path, console: Console) -> dict[str, Any]:
+    """What a search found, written into its `search.json`."""
+    best, own = _best(oracle, student, folder), with_own_values(oracle)
+    objective = oracle.objective.name
     result = {
         "trials": len(oracle.trials),
         "best": best.trial_id,
         "value": best.score,
-        "first": first.score,
+        "epochs": epochs_of(folder, best.trial_id, objective),
+        "first": None if own is None else own.score,
+        "first_epochs": None if own is None else epochs_of(folder, own.trial_id, objective),
         "seconds": round(oracle.spent, 1),
         "file": str(folder / BEST),
-        "verify": rows,
+        "verify": [],
     }
-    search_file = folder / "search.json"
-    write_json(search_file, {**read_json(search_file), "result": result})
+    _write_result(folder, result)
     console.stage("search", f"{student}: best is trial {best.trial_id}; {folder / BEST}")
     return result
 
 
-def _best(oracle: SafeOracle, student: str, folder: Path) -> Any:
+def _write_result(folder: Path, result: dict[str, Any]) -> None:
+    search_file = folder / "search.json"
+    write_json(search_file, {**read_json(search_file), "result": result})
+
+
+def _report(root: Path, console: Console) -> None:
+    console.stage("report", str(write_search_report(root, root / "search" / "report.html")))
+
+
+def _best(oracle: SafeOracle, student: str, folder: Path) -> Trial:
     finished = finished_trials(oracle)
     last = reason(oracle.trials[oracle.end_order[-1]]) if oracle.end_order else ""
-    if not finished:
-        why = f"the last failed: {last}" if last else "the hours were over before one ended"
-        raise UserError(
-            f"search of {student}: none of {len(oracle.trials)} trials succeeded; {why}"
-        )
     if oracle.gave_up:
+        before = f"; the best before them is in {folder / BEST}" if finished else ""
         raise UserError(
             f"search of {student}: {FAILURES_IN_A_ROW} trials in a row failed, the last with: "
-            f"{last}; the best before them is in {folder / BEST}"
+            f"{last}; mend that and call the same command again, which goes on, or, if it comes "
+            f"from a range of search.space, change that and delete {folder}{before}"
+        )
+    if not finished:
+        why = (
+            f"the last failed: {last}; mend that, delete {folder} and search again"
+            if last
+            else "the hours were over before one ended; give more --hours"
+        )
+        raise UserError(
+            f"search of {student}: none of {len(oracle.trials)} trials succeeded; {why}"
         )
     return finished[0]
 

@@ -68,7 +68,7 @@ def space_of(config: Config, student: str) -> list[Parameter]:
 
     Raises:
         UserError: if `search.space` names nothing that a student of the run
-            has, or leaves nothing to vary.
+            has, gives a range that it cannot have, or leaves nothing to vary.
     """
     own = current_values(config, student)
     known = {name for other in config.students for name in current_values(config, other)}
@@ -111,13 +111,18 @@ def current_values(config: Config, student: str) -> dict[str, Any]:
     model = config.student(student)
     encoder_kind(model.preset)
     matcher = matcher_class(model.preset)
-    arguments = {
+    defaults = {
         name: parameter.default
         for name, parameter in inspect.signature(matcher.__init__).parameters.items()
         if parameter.default is not inspect.Parameter.empty and name != "dtype"
     }
-    arguments |= {**matcher.presets[model.preset], **model.arguments}
-    values = {f"arguments.{name}": value for name, value in arguments.items()}
+    arguments = {**defaults, **matcher.presets[model.preset], **model.arguments}
+    values = {
+        f"arguments.{name}": float(value)  # YAML's 0 for a rate is an int
+        if type(value) is int and isinstance(defaults.get(name), float)
+        else value
+        for name, value in arguments.items()
+    }
     for section, found in (
         ("distillation", config.distillation_of(student)),
         ("training", model.training),
@@ -193,6 +198,11 @@ def _searchable(
         return Searchable(choices=choices, when=when)
     if isinstance(current, bool) or not isinstance(current, int | float):
         raise UserError(f"search.space: {name} is {current!r}, not a number; give choices")
+    for end in (given.low, given.high):
+        if isinstance(current, int) and end is not None and not end.is_integer():
+            raise UserError(
+                f"search.space: {name} is a whole number, {current}; {end:g} cannot end its range"
+            )
     return Searchable(given.low, given.high, given.sampling, when=when)
 
 

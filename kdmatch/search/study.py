@@ -70,6 +70,8 @@ class Study:
             "distillation": config.distillation_of(student),
             "share": config.transfer.share,
         }
+        if model.training.average or "training.average" in parameters:
+            made_from["average"] = "of a trial's length"  # at first it was that of the full training
         text = json.dumps(
             made_from,
             sort_keys=True,

@@ -1,5 +1,6 @@
 """One trial: the ordinary training of a student, shorter and on the sample."""
 
+import contextlib
 import gc
 import json
 import math
@@ -76,6 +77,11 @@ class TrialTrainer:
         """Name of the objective in logs and histories."""
         return f"valid_{self.config.search.objective}"
 
+    def steps(self, epochs: int) -> int:
+        """Updates until the end of an epoch."""
+        training = self.config.student(self.student).training
+        return epochs * trial_schedule(training, self.config).validate_every
+
     def train(
         self,
         values: Mapping[str, Any],
@@ -95,7 +101,7 @@ class TrialTrainer:
 
         Returns:
             `{"value", "values", "stopped", "seconds"}`: the best value of the
-            objective, that of each epoch, whether the median stopped it.
+            objective, that of each epoch, whether the median ended it early.
 
         Raises:
             UserError: if the training collapses or the values cannot be.
@@ -111,12 +117,13 @@ class TrialTrainer:
         if rung.before is not None and not (folder / "checkpoint.npz").exists():
             _go_on_from(rung.before, folder)
         extra: list[keras.callbacks.Callback] = [EpochLimit(rung.epochs)]
-        if beat is not None:
-            extra.append(Heartbeat(beat))
         median = MedianStop(lambda: self._others(folder), search.stop_after, self.metric)
         if search.stop_after and not rung.resumable:
             extra.append(median)
-        with traced_gradients_forgotten():
+        with contextlib.ExitStack() as whole:
+            whole.enter_context(traced_gradients_forgotten())
+            if beat is not None:
+                extra.append(whole.enter_context(Heartbeat(beat)))
             best = train_matcher(
                 model,
                 self.pairs,
@@ -135,10 +142,11 @@ class TrialTrainer:
                 checkpoints=rung.resumable,
                 keep=False,
             )
+        seen = read_values(folder / "history.csv", self.metric)
         return {
             "value": best,
-            "values": read_values(folder / "history.csv", self.metric),
-            "stopped": median.stopped,
+            "values": seen,
+            "stopped": median.stopped and len(seen) < rung.epochs,
             "seconds": time.monotonic() - begun,
         }
 
@@ -164,12 +172,15 @@ def trial_schedule(training: TrainingConfig, config: Config) -> TrainingConfig:
 
     `search.steps`, or the student's steps times √sample: between as many
     passes over the rows as the full training makes, too few steps to compare
-    rates by, and as many steps, which would make no trial cheaper.
+    rates by, and as many steps, which would make no trial cheaper. An average
+    of the weights spans the same share of the steps.
     """
     search = config.search
     steps = search.steps or round(training.steps * math.sqrt(search.sample))
     every = max(1, steps // search.epochs)
-    return training.model_copy(update={"steps": every * search.epochs, "validate_every": every})
+    shorter = {"steps": every * search.epochs, "validate_every": every}
+    average = training.average ** (training.steps / shorter["steps"]) if training.average else 0.0
+    return training.model_copy(update={**shorter, "average": average})
 
 
 def _go_on_from(before: Path, folder: Path) -> None:

@@ -4,10 +4,10 @@ import contextlib
 import io
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import grpc
 import keras_tuner
 from keras_tuner.engine.trial import Trial
 from keras_tuner.errors import FailedTrialError
@@ -15,6 +15,8 @@ from keras_tuner.src import config
 
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.run_directory import write_json
+from kdmatch.search.callbacks import STOPPED
+from kdmatch.search.client import ChiefClient, ChiefGoneError
 from kdmatch.search.hparams import log_trial
 from kdmatch.search.oracles import SafeOracle
 from kdmatch.search.trial import Rung, TrialTrainer
@@ -25,10 +27,6 @@ _BETWEEN_REQUESTS = 0.5
 config.DEBUG = False
 
 
-class ChiefGoneError(Exception):
-    """The chief that gives out the trials does not answer any more."""
-
-
 class StudentTuner(keras_tuner.Tuner):
     """Runs trials of a student, for the oracle in this process or for a chief's.
 
@@ -37,8 +35,9 @@ class StudentTuner(keras_tuner.Tuner):
         trainer: TrialTrainer, or None where this process runs no trial.
         folder: Path of the search; trials get `trial_…` below it.
         console: Console for progress.
-        alive: callable, called every few seconds and between trials; it ends
-            the process where there is no more use for it.
+        chief: ChiefClient, to which the oracle's calls go, or None.
+        alive: callable, called every few seconds and between trials; it raises
+            ChiefGoneError where there is no more use for this process.
     """
 
     def __init__(
@@ -47,12 +46,18 @@ class StudentTuner(keras_tuner.Tuner):
         trainer: TrialTrainer | None,
         folder: Path,
         console: Console,
+        chief: ChiefClient | None = None,
         alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._trainer, self._console, self._alive = trainer, console, alive
-        self._asked = 0.0
+        self._chief, self._asked = chief, 0.0
         with contextlib.redirect_stdout(io.StringIO()):  # it says that it reloads, to anyone
             super().__init__(oracle, directory=str(folder.parent), project_name=folder.name)
+        if chief is not None:
+            self.oracle, self.tuner_id = chief, chief.tuner_id
+
+    def _is_worker(self) -> bool:
+        return self._chief is not None
 
     def pre_create_trial(self) -> None:
         self._alive()
@@ -65,31 +70,35 @@ class StudentTuner(keras_tuner.Tuner):
 
         Raises:
             FailedTrialError: with the reason.
+            ChiefGoneError: if the chief is, or gave the trial to another worker.
         """
         assert self._trainer is not None
         values = trial.hyperparameters.values
         folder = Path(self.get_trial_dir(trial.trial_id))
-
-        def beat() -> None:
-            self._alive()
-            self.oracle.get_trial(trial.trial_id)  # a chief notes who asks
-
+        beat = None if self._chief is None else partial(self._beat, trial.trial_id)
         search = self._trainer.config.search
-        total = values.get("tuner/epochs", search.epochs)
+        rung = self._rung(values, values.get("tuner/epochs", search.epochs))
         title = f"{self._trainer.student} trial {trial.trial_id}"
+        (folder / STOPPED).unlink(missing_ok=True)
         try:
-            with self._console.progress(title, 1) as advance:
+            with self._console.progress(title, self._trainer.steps(rung.epochs)) as advance:
                 found = self._trainer.train(
-                    values, folder, self._rung(values, total), beat, lambda _, said: advance(0, "")
+                    values, folder, rung, beat, lambda done, _: advance(done, "")
                 )
-        except (ChiefGoneError, grpc.RpcError):
-            raise  # the worker ends; the trial goes to another
+        except ChiefGoneError:
+            raise  # the trial goes to another
         except Exception as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
             (folder / "failed.txt").write_text(reason, encoding="utf-8")
             raise FailedTrialError(reason) from error
+        if found["stopped"]:
+            (folder / STOPPED).write_text("by the median of the other trials", encoding="utf-8")
         log_trial(folder, values, search.objective, found["values"])
         return {search.objective: found["value"]}
+
+    def _beat(self, trial_id: str) -> None:
+        self._alive()
+        self.oracle.get_trial(trial_id)  # a chief notes who asks
 
     def _rung(self, values: dict[str, Any], epochs: int) -> Rung:
         if "tuner/epochs" not in values:
@@ -98,5 +107,6 @@ class StudentTuner(keras_tuner.Tuner):
         return Rung(epochs, Path(self.get_trial_dir(before)) if before else None, resumable=True)
 
     def save(self) -> None:
-        """Write the tuner's own (empty) state, complete or not at all."""
-        write_json(Path(self._get_tuner_fname()), self.get_state())
+        """Write the tuner's own (empty) state, complete or not at all; a worker has none."""
+        if self._chief is None:
+            write_json(Path(self._get_tuner_fname()), self.get_state())

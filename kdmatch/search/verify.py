@@ -1,10 +1,18 @@
 """Does what wins on the sample win on all data? The best trials, trained in full."""
 
+import dataclasses
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+from keras_tuner.engine.trial import Trial
 from scipy.stats import spearmanr
 
-from kdmatch.pipeline.run_directory import read_json, write_json
+from kdmatch.errors import CollapsedRunError
+from kdmatch.pipeline.console import Console
+from kdmatch.pipeline.run_directory import Stage, read_json, write_json
 from kdmatch.pipeline.student_stage import student_stage
 from kdmatch.pipeline.work import Run
 from kdmatch.search.oracles import SafeOracle
@@ -22,36 +30,65 @@ def verify_top(
 
     Returns:
         a row for each trial, in the order of the sample: `{"trial", "sample",
-        "full", "rank_sample", "rank_full"}`.
+        "full", "rank_sample", "rank_full"}`. One whose training collapses has
+        None in `full`, the last rank, and its `reason`.
     """
     objective, seed = work.config.search.objective, work.config.seeds[0]
     trials = finished_trials(oracle)[:count]
-    stages = [
-        student_stage(
-            work,
-            with_overrides(work.config, student, overrides(space, trial.hyperparameters.values)),
-            student,
-            seed,
-            f"search/{student}/verify/trial_{trial.trial_id}",
-            objective,
-        )
-        for trial in trials
-    ]
+    stages = [_stage(work, student, space, trial) for trial in trials]
     work.directory.stages(stages, work.jobs)
-    rows: list[dict[str, Any]] = [
-        {
-            "trial": trial.trial_id,
-            "sample": trial.score,
-            "full": read_json(work.root / stage.name / "done.json")[f"valid_{objective}"],
-            "rank_sample": rank,
-        }
-        for rank, (trial, stage) in enumerate(zip(trials, stages, strict=True), 1)
-    ]
-    for rank, row in enumerate(sorted(rows, key=lambda row: -row["full"]), 1):
+    rows: list[dict[str, Any]] = []
+    for rank, (trial, stage) in enumerate(zip(trials, stages, strict=True), 1):
+        done = read_json(work.root / stage.name / "done.json")
+        row = {"trial": trial.trial_id, "sample": trial.score, "full": done[f"valid_{objective}"]}
+        row |= {"reason": done["reason"]} if "reason" in done else {}
+        rows.append({**row, "rank_sample": rank})
+    best_first = sorted(rows, key=lambda row: math.inf if row["full"] is None else -row["full"])
+    for rank, row in enumerate(best_first, 1):
         row["rank_full"] = rank
     found: dict[str, Any] = {"objective": objective, "seed": seed, "trials": rows}
     if len(rows) > 2:
         ranks = [[row[f"rank_{of}"] for row in rows] for of in ("sample", "full")]
         found["spearman"] = float(spearmanr(*ranks).statistic)
-    write_json(work.root / "search" / student / "verify.json", found)
+    write_json(_file(work, student), found)
     return rows
+
+
+def drop_stale(work: Run, oracle: SafeOracle, student: str) -> None:
+    """Take away a `verify.json` of trials that are not the best any more."""
+    file = _file(work, student)
+    if file.exists():
+        verified = [row["trial"] for row in read_json(file)["trials"]]
+        best = [trial.trial_id for trial in finished_trials(oracle)]
+        if verified != best[: len(verified)]:
+            file.unlink()
+
+
+def _file(work: Run, student: str) -> Path:
+    return work.root / "search" / student / "verify.json"
+
+
+def _stage(work: Run, student: str, space: list[Parameter], trial: Trial) -> Stage:
+    """The training of a trial's student on all rows, done too where it collapses."""
+    objective = work.config.search.objective
+    stage = student_stage(
+        work,
+        with_overrides(work.config, student, overrides(space, trial.hyperparameters.values)),
+        student,
+        work.config.seeds[0],
+        f"search/{student}/verify/trial_{trial.trial_id}",
+        objective,
+    )
+    return dataclasses.replace(stage, work=partial(_or_reason, stage.work, f"valid_{objective}"))
+
+
+def _or_reason(
+    train: Callable[[Path, Console], dict[str, Any] | None],
+    value: str,
+    folder: Path,
+    console: Console,
+) -> dict[str, Any] | None:
+    try:
+        return train(folder, console)
+    except CollapsedRunError as error:
+        return {value: None, "reason": str(error)}

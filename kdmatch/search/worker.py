@@ -1,25 +1,26 @@
 """A worker: runs the trials that a chief gives out, here or on another machine."""
 
 import os
-import socket
 import sys
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-
-import grpc
+from typing import Any
 
 from kdmatch.errors import UserError
 from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.console import Console
+from kdmatch.search.client import PATIENCE, ChiefClient, ChiefGoneError
 from kdmatch.search.oracles import make_oracle
 from kdmatch.search.space import hyperparameters, space_of
 from kdmatch.search.study import Study
 from kdmatch.search.trial import TrialTrainer
-from kdmatch.search.tuner import ChiefGoneError, StudentTuner
+from kdmatch.search.tuner import StudentTuner
 
-_PATIENCE = 60.0
+_AFTER_A_STUDY = 5.0
+_BETWEEN_STUDIES = 2.0
 
 
 def parse_address(address: str, option: str) -> tuple[str, int]:
@@ -37,68 +38,89 @@ def parse_address(address: str, option: str) -> tuple[str, int]:
 def join(config: Config, root: Path, address: str, console: Console) -> None:
     """Work for the chief at `address` until it has nothing left to do.
 
-    The run directory is shared with the chief, or a copy of it: its `scores`
-    must be there. A chief that searches several students gives out one after
-    another; a worker that a chief started itself leaves with the first.
+    The run directory is shared with the chief. One that searches several
+    students gives out one after another, and this waits between them; a
+    worker that a chief started itself leaves with the first, and ends with
+    status 1 if its chief is gone before.
 
     Raises:
         UserError: if no chief answers, or it searches something else.
     """
-    host, port = parse_address(address, "--join")
-    own = "KERASTUNER_TUNER_ID" not in os.environ
-    os.environ.setdefault("KERASTUNER_TUNER_ID", f"joined-{uuid.uuid4().hex[:8]}")
-    os.environ["KERASTUNER_ORACLE_IP"], os.environ["KERASTUNER_ORACLE_PORT"] = host, str(port)
-    if not _answers(host, port, _PATIENCE):
-        raise UserError(
-            f"--join {address}: no chief answers; start `kdmatch search CONFIG --listen "
-            f"0.0.0.0:{port}` there first"
-        )
-    parent = os.getppid()
+    parse_address(address, "--join")
+    if started := os.environ.get("KERASTUNER_TUNER_ID"):
+        parent = os.getppid()
 
-    def alive() -> None:
-        if not own and os.getppid() != parent:
-            sys.exit(1)  # the chief that started this process is gone
-        if not _answers(host, port, _PATIENCE):
-            raise ChiefGoneError
+        def alive() -> None:
+            if os.getppid() != parent:
+                raise ChiefGoneError("the chief that started this worker is gone")
 
+        worker = _Worker(config, root, address, console, started, alive)
+        try:
+            worker.tuner(worker.client().searched()).search()
+        except ChiefGoneError as error:
+            console.stage("search", f"the chief at {address} is gone: {error}")
+            sys.exit(1)
+    else:
+        name = f"joined-{uuid.uuid4().hex[:8]}"
+        _join_from_elsewhere(_Worker(config, root, address, console, name, lambda: None))
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """Who works for a chief, and on what."""
+
+    config: Config
+    root: Path
+    address: str
+    console: Console
+    name: str
+    alive: Callable[[], None]
+
+    def client(self, label: str = "", oracle: Any = None) -> ChiefClient:
+        return ChiefClient(parse_address(self.address, "--join"), self.name, label, oracle)
+
+    def tuner(self, label: str) -> StudentTuner:
+        """One for the study that the chief searches; reads its rows."""
+        student, _, key = label.rpartition("-")
+        if student not in self.config.students:
+            raise UserError(
+                f"--join {self.address}: it searches {student!r}, which this config lacks"
+            )
+        study = Study.of(self.config, self.root, student)
+        if study.key != key:
+            raise UserError(
+                f"--join {self.address}: its search is not of this config, data and version; join "
+                "with the chief's own config and run directory"
+            )
+        space = space_of(self.config, student)
+        oracle = make_oracle(self.config.search, hyperparameters(space, label))
+        trainer = TrialTrainer(self.config, student, space, self.root)
+        chief = self.client(label, oracle)
+        return StudentTuner(oracle, trainer, study.folder, self.console, chief, self.alive)
+
+
+def _join_from_elsewhere(worker: _Worker) -> None:
+    asking, label, patience = worker.client(), "", PATIENCE
     while True:
         try:
-            _work(config, root, address, console, alive)
-        except (ChiefGoneError, grpc.RpcError):
-            console.stage("search", f"the chief at {address} is gone")
+            searched = asking.searched(patience)
+        except ChiefGoneError as error:
+            if not label:
+                port = parse_address(worker.address, "--join")[1]
+                raise UserError(
+                    f"--join {worker.address}: no chief answers; start `kdmatch search CONFIG "
+                    f"--listen 0.0.0.0:{port}` there first"
+                ) from error
+            if patience == PATIENCE:
+                worker.console.stage("search", f"the chief at {worker.address} is gone")
             return
-        if not own or not _answers(host, port, 10.0):
-            return
-
-
-def _work(
-    config: Config, root: Path, address: str, console: Console, alive: Callable[[], None]
-) -> None:
-    from keras_tuner.src.distribute.oracle_client import OracleClient
-
-    said = OracleClient(None).get_space().get("search")
-    student, _, key = said.rpartition("-")
-    if student not in config.students:
-        raise UserError(f"--join {address}: it searches {student!r}, which this config lacks")
-    study = Study.of(config, root, student)
-    if study.key != key:
-        raise UserError(
-            f"--join {address}: its search is not of this config, data and version; join with the "
-            "chief's own config and run directory"
-        )
-    space = space_of(config, student)
-    oracle = make_oracle(config.search, hyperparameters(space, study.label))
-    trainer = TrialTrainer(config, student, space, root)
-    StudentTuner(oracle, trainer, study.folder, console, alive).search()
-
-
-def _answers(host: str, port: int, patience: float) -> bool:
-    deadline = time.monotonic() + patience
-    while True:
+        if searched != label:
+            tuner = worker.tuner(searched)
+            label = searched
         try:
-            with socket.create_connection((host, port), timeout=2):
-                return True
-        except OSError:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(0.5)
+            tuner.search()
+        except ChiefGoneError:  # it was killed, or searches the next student by now
+            patience = PATIENCE
+        else:
+            patience = _AFTER_A_STUDY
+            time.sleep(_BETWEEN_STUDIES)

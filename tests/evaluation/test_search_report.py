@@ -78,6 +78,42 @@ def test_a_search_of_a_run_that_is_not_evaluated_has_its_own_page(tmp_path: Path
     assert search.trials[2]["auc"] is None
 
 
+def test_what_is_carried_on_stands_for_the_configs_own_values(tmp_path: Path) -> None:
+    own = {"training.learning_rate": 3e-4, "training.hard": "both"}
+    trials = [
+        {**TRIALS[0], "auc": 0.5, "epochs": 1},
+        {**TRIALS[3], "trial": "1"},
+        {"trial": "2", "status": "completed", "auc": 0.59, "epochs": 3, "seconds": 9.0, **own},
+    ]
+    write_search(tmp_path, trials)
+    page = write_search_report(tmp_path, tmp_path / "search" / "report.html").read_text("utf-8")
+    assert "reach 0.5900 there, after 3 of the best one's 9 epochs" in page
+
+
+def test_where_the_configs_own_values_failed_no_other_trial_passes_for_them(
+    tmp_path: Path,
+) -> None:
+    failed = {**TRIALS[2], "trial": "0"} | {"training.learning_rate": 3e-4, "training.hard": "both"}
+    write_search(tmp_path, [failed, *TRIALS[1:]])
+    (search,) = read_searches(tmp_path)
+    assert search.own is None
+    page = write_search_report(tmp_path, tmp_path / "search" / "report.html").read_text("utf-8")
+    assert "the config's own values" not in page
+    assert "The best of 4 trials" in page
+
+
+def test_a_collapse_on_all_rows_is_shown_with_its_reason(tmp_path: Path) -> None:
+    write_search(tmp_path, TRIALS)
+    rows = [
+        {"trial": 3, "sample": 0.67, "full": None, "rank_sample": 1, "rank_full": 2}
+        | {"reason": "training collapsed in epoch 1"},
+        {"trial": 0, "sample": 0.61, "full": 0.7, "rank_sample": 2, "rank_full": 1},
+    ]
+    (tmp_path / "search" / "albert" / "verify.json").write_text(json.dumps({"trials": rows}))
+    page = write_search_report(tmp_path, tmp_path / "search" / "report.html").read_text("utf-8")
+    assert "Trial 3: training collapsed in epoch 1." in page
+
+
 @pytest.mark.parametrize("trials", [[], TRIALS[2:3], TRIALS[:1]])
 def test_few_trials_leave_what_cannot_be_drawn_out(
     trials: list[dict[str, Any]], tmp_path: Path

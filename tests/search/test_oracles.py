@@ -10,6 +10,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 
 from kdmatch.pipeline.search_config import SearchConfig
 from kdmatch.search.oracles import FAILURES_IN_A_ROW, SafeOracle, make_oracle
+from kdmatch.search.record import with_own_values
 
 
 def make(folder: Path, **search: Any) -> SafeOracle:
@@ -94,21 +95,42 @@ def test_failures_are_kept_and_only_many_in_a_row_end_the_search(tmp_path: Path)
         assert run_one(oracle, fail=True).status == TrialStatus.FAILED
     assert len(oracle.trials) == 2 + FAILURES_IN_A_ROW
     assert run_one(oracle).status == TrialStatus.STOPPED
+    again = make(tmp_path, tuner="random", trials=100)  # the cause may be mended by now
+    assert not again.gave_up
+    assert run_one(again).status == TrialStatus.COMPLETED
 
 
-def test_a_lost_trial_is_handed_on_and_its_late_result_ignored(tmp_path: Path) -> None:
+def test_a_lost_trial_is_handed_on(tmp_path: Path) -> None:
     oracle = make(tmp_path, tuner="random", trials=1)
     lost = oracle.create_trial("far")
     oracle.end_trial(Trial(lost.hyperparameters, lost.trial_id, TrialStatus.INVALID, "lost"))
     assert oracle.waiting
+    assert not oracle.exhausted
     again = oracle.create_trial("near")
     assert again.trial_id == lost.trial_id
+    assert oracle.holds("near", again.trial_id)
+    assert not oracle.holds("far", again.trial_id)
     oracle.update_trial(again.trial_id, {"auc": 0.7})
     again.status = TrialStatus.COMPLETED
     oracle.end_trial(again)
-    oracle.end_trial(Trial(lost.hyperparameters, lost.trial_id, TrialStatus.FAILED, "late"))
-    assert oracle.trials[again.trial_id].status == TrialStatus.COMPLETED
+    assert oracle.exhausted
     assert oracle.end_order == [again.trial_id]
+
+
+def test_what_hyperband_carried_on_stands_for_the_configs_own_values(tmp_path: Path) -> None:
+    oracle = make(tmp_path, tuner="hyperband", trials=8)
+    first = run_one(oracle)
+    run_one(oracle)
+    values = {**first.hyperparameters.values, "tuner/epochs": 9, "tuner/trial_id": first.trial_id}
+    carried = Trial(first.hyperparameters.copy(), "7", TrialStatus.COMPLETED)
+    carried.hyperparameters.values = values
+    oracle.trials["7"] = carried
+    oracle.start_order.append("7")
+    assert with_own_values(oracle) is carried
+    carried.status = TrialStatus.FAILED
+    assert with_own_values(oracle) is oracle.trials[first.trial_id]
+    oracle.trials[first.trial_id].status = TrialStatus.FAILED
+    assert with_own_values(oracle) is None
 
 
 def test_bayesian_search_finds_what_chance_does_not(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -155,8 +156,6 @@ def test_the_sample_is_of_whole_queries(scored: Path) -> None:
 
 
 def test_mistakes_are_one_line(run: MakeRun) -> None:
-    import socket
-
     config, root = run()
     shutil.rmtree(root / "search", ignore_errors=True)
     with socket.socket() as taken:
@@ -176,10 +175,12 @@ def test_mistakes_are_one_line(run: MakeRun) -> None:
         parse_address("8600", "--join")
 
 
-def start(config: Path, root: Path, *options: str) -> subprocess.Popen[bytes]:
+def start(
+    config: Path, root: Path, *options: str, stdout: int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "kdmatch", "search", str(config), "--out", str(root), *options],
-        stdout=subprocess.DEVNULL,
+        stdout=stdout,
         env={name: v for name, v in os.environ.items() if not name.startswith("KERASTUNER")},
     )
 
@@ -210,25 +211,84 @@ def test_killed_it_goes_on_and_no_trial_is_run_twice(run: MakeRun) -> None:
     assert (folder / "trial_0" / "history.csv").stat().st_mtime_ns == first
 
 
+def worker_with_a_trial(folder: Path, chief: int) -> tuple[int, str] | None:
+    """A local worker's process and the trial that it runs."""
+    try:
+        oracle = json.loads((folder / "oracle.json").read_text("utf-8"))
+        children = Path(f"/proc/{chief}/task/{chief}/children").read_text().split()
+        for name, trial in oracle["ongoing_trials"].items():
+            for child in children:
+                given = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+                if f"KERASTUNER_TUNER_ID={name}".encode() in given:
+                    return None if trial in oracle["end_order"] else (int(child), trial)
+    except FileNotFoundError:
+        pass
+    return None
+
+
 @pytest.mark.slow
-def test_a_worker_that_dies_is_started_again(run: MakeRun) -> None:
+def test_a_worker_that_dies_is_started_again_and_its_trial_comes_back(run: MakeRun) -> None:
     config, root = run()
     folder = root / "search" / "textcnn"
-
-    def working() -> int | None:
-        if not (folder / "trial_0").exists():
-            return None
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        return next((int(child) for child in children), None)
-
-    process = start(config, root, "--workers", "2")
+    process = start(config, root, "--workers", "2", stdout=subprocess.PIPE)
     try:
-        os.kill(wait_for(working, process), signal.SIGKILL)
-        assert process.wait(timeout=500) == 0
+        worker, trial = wait_for(lambda: worker_with_a_trial(folder, process.pid), process)
+        os.kill(worker, signal.SIGKILL)
+        killed = time.time()
+        said = process.communicate(timeout=500)[0].decode()
     finally:
         process.kill()
         process.wait()
+    assert process.returncode == 0
+    assert said.count("died (SIGKILL); starting it again") == 1
+    assert (folder / f"trial_{trial}" / "history.csv").stat().st_mtime > killed
     assert_each_trial_once(root, 4)
+
+
+@pytest.mark.slow
+def test_a_chief_that_is_killed_takes_its_workers_along_and_the_search_goes_on(
+    run: MakeRun,
+) -> None:
+    config, root = run(trials=3)
+    folder = root / "search" / "textcnn"
+    process = start(config, root, "--workers", "1", "--listen", "127.0.0.1:0")
+    try:
+        worker, _ = wait_for(lambda: worker_with_a_trial(folder, process.pid), process)
+    finally:
+        process.kill()
+        process.wait()
+    do(config, root)
+    assert_each_trial_once(root, 3)
+    deadline = time.monotonic() + 60
+    while is_alive(worker):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert_each_trial_once(root, 3)
+
+
+def is_alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.slow
+def test_a_worker_joins_from_outside(run: MakeRun) -> None:
+    config, root = run(trials=2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    worker = start(config, root, "--join", f"127.0.0.1:{port}")
+    try:
+        do(config, root, workers=0, listen=("127.0.0.1", port))
+        assert worker.wait(timeout=100) == 0
+    finally:
+        worker.kill()
+        worker.wait()
+    assert_each_trial_once(root, 2)
+
+
+VARIED = ("arguments.filters", "arguments.widths", "distillation.soft")
 
 
 @pytest.mark.slow
@@ -239,7 +299,9 @@ def test_memory_does_not_grow_from_trial_to_trial(run: MakeRun) -> None:
 
     config_file, root = run(steps=3, epochs=1)
     config = load_config(config_file)
-    trainer = TrialTrainer(config, "textcnn", space_of(config, "textcnn"), root)
+    space = space_of(config, "textcnn")
+    varied = {p.name: p.labels for p in space if p.name in VARIED}
+    trainer = TrialTrainer(config, "textcnn", space, root)
 
     def resident() -> float:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -247,7 +309,8 @@ def test_memory_does_not_grow_from_trial_to_trial(run: MakeRun) -> None:
 
     megabytes = []
     for i in range(14):
-        trainer.train({}, root / "search" / "memory" / f"trial_{i}", Rung(1))
+        values = {name: labels[i % len(labels)] for name, labels in varied.items()}
+        trainer.train(values, root / "search" / "memory" / f"trial_{i}", Rung(1))
         megabytes.append(resident())
     print("MiB after trials 4, 9, 14:", [round(m) for m in megabytes[3::5]])
     assert megabytes[13] - megabytes[3] < 27

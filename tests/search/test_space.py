@@ -48,6 +48,15 @@ def test_the_search_begins_at_the_configs_own_values() -> None:
     assert {p.name: p.start for p in space_of(config(), "albert")}["arguments.dropout"] == 0.0
 
 
+def test_a_rate_may_be_written_as_a_whole_number() -> None:
+    raw = {**RAW, "students": {"albert": {"preset": "albert_1l_64", "arguments": {"dropout": 0}}}}
+    space = space_of(parse_config(raw, "test"), "albert")
+    made = hyperparameters(space, "albert-0")
+    dropout = next(hp for hp in made.space if hp.name == "arguments.dropout")
+    assert (dropout.default, dropout.max_value) == (0.0, 0.3)
+    assert 0 < dropout.random_sample(1) < 0.3
+
+
 def test_yaml_replaces_adds_and_removes_ranges() -> None:
     space = {
         "distillation.alpha": {"low": 1, "high": 2},
@@ -115,6 +124,10 @@ def test_a_refit_uses_exactly_the_values_found(tmp_path: Path) -> None:
         ({"distillation.alhpa": {"low": 0, "high": 1}}, "did you mean 'distillation.alpha'"),
         ({"zzz": {"low": 0, "high": 1}}, "unknown parameter 'zzz'; known: arguments.dropout"),
         ({"training.steps": {"low": 1, "high": 2}}, "training.steps is not searched; set search.s"),
+        (
+            {"training.batch_size": {"low": 16, "high": 64.5}},
+            "training.batch_size is a whole number, 64; 64.5 cannot end its range",
+        ),
         ({"training.hard": {"low": 0, "high": 1}}, "training.hard is 'both', not a number"),
     ],
 )
