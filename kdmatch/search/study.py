@@ -71,7 +71,7 @@ class Study:
             "share": config.transfer.share,
         }
         if model.training.average or "training.average" in parameters:
-            made_from["average"] = "of a trial's length"  # at first it was that of the full training
+            made_from["average"] = "of a trial's length"  # not of the full one, as at first
         text = json.dumps(
             made_from,
             sort_keys=True,
