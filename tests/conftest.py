@@ -35,13 +35,27 @@ def _random_pairs(
     )
 
 
+# Folders whose tests share what took long to make, and which take longest: they begin first.
+_TOGETHER = ("pipeline", "search")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """With xdist, groups begin in the order that `pytest_collection_modifyitems` leaves."""
+    if config.pluginmanager.hasplugin("xdist"):
+        config.option.loadscopereorder = False
+
+
 # First, for xdist reads the groups in a hook of this name too.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With `-n 2 --dist loadgroup` a folder's tests share a process, and its finished runs."""
+    """With `-n 2 --dist loadgroup` tests of a file, or of some folders, share a process."""
     if config.pluginmanager.hasplugin("xdist"):
         for item in items:
-            item.add_marker(pytest.mark.xdist_group(item.path.parent.name))
+            folder = item.path.parent.name
+            group = folder if folder in _TOGETHER else f"{folder}/{item.path.stem}"
+            item.add_marker(pytest.mark.xdist_group(group))
+        places = {name: place for place, name in enumerate(_TOGETHER)}
+        items.sort(key=lambda item: places.get(item.path.parent.name, len(places)))
 
 
 @pytest.fixture

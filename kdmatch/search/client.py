@@ -28,36 +28,44 @@ class ChiefClient(OracleClient):
         tuner_id: str. Name of the worker.
         study: str. `Study.label`; empty to ask for it only.
         oracle: SafeOracle of that study, for its objective.
+        patience: float. Seconds to wait for an answer.
 
     Raises:
-        ChiefGoneError: in every call that is refused, or not answered within `PATIENCE`.
+        ChiefGoneError: in every call that is refused, or not answered in time.
     """
 
     def __init__(
-        self, address: tuple[str, int], tuner_id: str, study: str = "", oracle: Any = None
+        self,
+        address: tuple[str, int],
+        tuner_id: str,
+        study: str = "",
+        oracle: Any = None,
+        patience: float = PATIENCE,
     ) -> None:
         # Not the parent's, which reads all this from the environment.
         self._oracle, self.tuner_id = oracle, tuner_id
         self.multi_worker, self.should_report = False, True
         channel = grpc.insecure_channel(f"{address[0]}:{address[1]}", _RECONNECT)
         stub = protos.get_service_grpc().OracleStub(channel)
-        self.stub = _Stub(stub, ((TUNER, tuner_id.encode()), (STUDY, study.encode())))
+        metadata = ((TUNER, tuner_id.encode()), (STUDY, study.encode()))
+        self.stub = _Stub(stub, metadata, patience)
 
-    def searched(self, patience: float = PATIENCE) -> str:
+    def searched(self, patience: float | None = None) -> str:
         """`Study.label` of what the chief searches.
 
         Args:
-            patience: float. Seconds to wait for an answer.
+            patience: float. Seconds to wait for an answer, from now on; None leaves it.
         """
-        self.stub.timeout = patience
+        if patience is not None:
+            self.stub.timeout = patience
         return str(self.get_space().get("search"))
 
 
 class _Stub:
     """The generated stub, with who asks in each call, and a time limit in the place of any."""
 
-    def __init__(self, stub: Any, metadata: tuple[tuple[str, bytes], ...]) -> None:
-        self._stub, self._metadata, self.timeout = stub, metadata, PATIENCE
+    def __init__(self, stub: Any, metadata: tuple[tuple[str, bytes], ...], timeout: float) -> None:
+        self._stub, self._metadata, self.timeout = stub, metadata, timeout
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._stub, name)

@@ -19,6 +19,7 @@ from kdmatch.search.study import Study
 from kdmatch.search.trial import TrialTrainer
 from kdmatch.search.tuner import StudentTuner
 
+_OF_A_STARTED_WORKER = 20.0  # its chief is on this machine
 _AFTER_A_STUDY = 5.0
 _BETWEEN_STUDIES = 2.0
 
@@ -54,7 +55,7 @@ def join(config: Config, root: Path, address: str, console: Console) -> None:
             if os.getppid() != parent:
                 raise ChiefGoneError("the chief that started this worker is gone")
 
-        worker = _Worker(config, root, address, console, started, alive)
+        worker = _Worker(config, root, address, console, started, alive, _OF_A_STARTED_WORKER)
         try:
             worker.tuner(worker.client().searched()).search()
         except ChiefGoneError as error:
@@ -75,9 +76,11 @@ class _Worker:
     console: Console
     name: str
     alive: Callable[[], None]
+    patience: float = PATIENCE
 
     def client(self, label: str = "", oracle: Any = None) -> ChiefClient:
-        return ChiefClient(parse_address(self.address, "--join"), self.name, label, oracle)
+        address = parse_address(self.address, "--join")
+        return ChiefClient(address, self.name, label, oracle, self.patience)
 
     def tuner(self, label: str) -> StudentTuner:
         """One for the study that the chief searches; reads its rows."""
