@@ -28,7 +28,7 @@ class ChiefClient(OracleClient):
         tuner_id: str. Name of the worker.
         study: str. `Study.label`; empty to ask for it only.
         oracle: SafeOracle of that study, for its objective.
-        patience: float. Seconds to wait for an answer.
+        patience: float. Seconds to wait for an answer; `PATIENCE` if None.
 
     Raises:
         ChiefGoneError: in every call that is refused, or not answered in time.
@@ -40,7 +40,7 @@ class ChiefClient(OracleClient):
         tuner_id: str,
         study: str = "",
         oracle: Any = None,
-        patience: float = PATIENCE,
+        patience: float | None = None,
     ) -> None:
         # Not the parent's, which reads all this from the environment.
         self._oracle, self.tuner_id = oracle, tuner_id
@@ -48,7 +48,7 @@ class ChiefClient(OracleClient):
         channel = grpc.insecure_channel(f"{address[0]}:{address[1]}", _RECONNECT)
         stub = protos.get_service_grpc().OracleStub(channel)
         metadata = ((TUNER, tuner_id.encode()), (STUDY, study.encode()))
-        self.stub = _Stub(stub, metadata, patience)
+        self.stub = _Stub(stub, metadata, PATIENCE if patience is None else patience)
 
     def searched(self, patience: float | None = None) -> str:
         """`Study.label` of what the chief searches.

@@ -76,7 +76,7 @@ class _Worker:
     console: Console
     name: str
     alive: Callable[[], None]
-    patience: float = PATIENCE
+    patience: float | None = None
 
     def client(self, label: str = "", oracle: Any = None) -> ChiefClient:
         address = parse_address(self.address, "--join")

@@ -157,8 +157,8 @@ def kill_in(stage: str, config: Path, out: Path, ready: str = "started.json") ->
 def test_killed_in_any_stage_it_goes_on_and_ends_with_the_same_metrics(
     finished_run: Path, tiny: Path, tmp_path: Path
 ) -> None:
-    # One student of the finished run's, for its training is what takes long, and a seed more.
-    settings = yaml.safe_load(tiny.read_text("utf-8")) | {"seeds": [0, 1]}
+    # One student of the finished run's, for its training is what takes long.
+    settings = yaml.safe_load(tiny.read_text("utf-8"))
     settings["students"] = {"albert": settings["students"]["albert"]}
     config, out = tmp_path / "config.yaml", tmp_path / "run"
     config.write_text(yaml.safe_dump(settings), encoding="utf-8")
@@ -174,12 +174,9 @@ def test_killed_in_any_stage_it_goes_on_and_ends_with_the_same_metrics(
     assert {"gbdt", "teacher", "albert", "albert_control"} <= set(after)
     for name, model in after.items():
         for metric in ("auc", "ndcg@10"):
-            values = model["seeds"][metric] if "seeds" in model else [model[metric]["value"]]
-            assert model[metric]["value"] == pytest.approx(np.mean(values)), f"{name} {metric}"
-            assert values[0] == pytest.approx(before[name][metric]["value"], abs=1e-4), (
-                f"{name} {metric}"
-            )
-    assert len(after["albert"]["seeds"]["auc"]) == 2
+            assert model[metric]["value"] == pytest.approx(
+                before[name][metric]["value"], abs=1e-4
+            ), f"{name} {metric}"
 
 
 def test_one_class_and_shared_queries_are_refused(tiny: Path, tmp_path: Path) -> None:

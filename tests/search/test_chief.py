@@ -329,7 +329,7 @@ def test_a_started_worker_whose_chief_is_gone_ends_with_status_1(
     tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.setenv("KERASTUNER_TUNER_ID", "worker-0-1")
-    monkeypatch.setattr(client, "PATIENCE", 0.5)
+    monkeypatch.setattr(worker, "_OF_A_STARTED_WORKER", 0.5)
     monkeypatch.setattr(ChiefClient, "searched", lambda self: self.get_space())
     with pytest.raises(SystemExit) as ended:
         worker.join(config(), tmp_path, f"127.0.0.1:{free_port()}", QUIET)

@@ -308,12 +308,12 @@ def test_memory_does_not_grow_from_trial_to_trial(run: MakeRun) -> None:
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
     megabytes = []
-    for i in range(14):
+    for i in range(11):
         values = {name: labels[i % len(labels)] for name, labels in varied.items()}
         trainer.train(values, root / "search" / "memory" / f"trial_{i}", Rung(1))
         megabytes.append(resident())
-    print("MiB after trials 4, 9, 14:", [round(m) for m in megabytes[3::5]])
-    assert megabytes[13] - megabytes[3] < 27
+    print("MiB after trials 4 to 11:", [round(m) for m in megabytes[3:]])
+    assert megabytes[10] - megabytes[3] < 19
 
 
 def test_the_yaml_of_the_winner_says_where_it_comes_from(run: MakeRun) -> None:

@@ -102,7 +102,8 @@ def test_scores_are_those_of_keras(tmp_path, format, preset, kind, arguments):
     if matcher.characters is not None:
         table = characters(encoder.vocabulary, matcher.characters.most)
         matcher.characters.set_tables(table, generator.random(size))
-    for _ in range(2):  # The second takes the place of the first.
+    # A second takes the place of the first; one case shows that.
+    for _ in range(2 if preset == "cnn_attention_64" else 1):
         folder = export_format(matcher, encoder, tmp_path / "m", format)
     # Not before: an export must not need a model that was called.
     expected = matcher(encoder(tf.constant(QUERIES), tf.constant(DOCUMENTS))).numpy()
