@@ -1,12 +1,11 @@
 """Matchers by the name that a config gives them, and their weights on disk."""
 
-import difflib
 import inspect
 import json
 from pathlib import Path
 from typing import Any
 
-from kdmatch.errors import UserError
+from kdmatch.errors import UserError, did_you_mean
 from kdmatch.models.albert import AlbertMatcher
 from kdmatch.models.bert import BertMatcher
 from kdmatch.models.matcher import Matcher
@@ -59,8 +58,7 @@ def matcher_arguments(preset: str, **overrides: Any) -> dict[str, Any]:
     }
     for name in overrides:
         if name not in defaults:
-            near = difflib.get_close_matches(name, defaults, n=1, cutoff=0.5)
-            meant = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(defaults)}"
+            meant = did_you_mean(name, defaults, f"known: {', '.join(defaults)}")
             raise UserError(f"model preset {preset}: unknown argument {name!r}; {meant}")
     found = defaults | kind.presets[preset] | overrides
     if "intermediate_dim" in found:

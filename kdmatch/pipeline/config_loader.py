@@ -1,6 +1,5 @@
 """YAML to a checked config: overrides, environment variables, mistakes in one line."""
 
-import difflib
 import os
 import re
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from kdmatch.errors import UserError
+from kdmatch.errors import UserError, did_you_mean
 from kdmatch.pipeline.config import Config
 
 
@@ -129,8 +128,8 @@ def _nearest(location: tuple[Any, ...]) -> str:
     for part in location[:-1]:
         section = _inner(section.model_fields[part].annotation) if _is(section, part) else section
     known = list(section.model_fields)
-    near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else f"; known keys: {', '.join(known)}"
+    keys = f"known keys: {', '.join(known)}"
+    return f"; {did_you_mean(str(location[-1]), known, keys)}"
 
 
 def _is(section: Any, part: Any) -> bool:

@@ -1,6 +1,5 @@
 """What a search varies: ranges read from where fields are declared, and back into a config."""
 
-import difflib
 import inspect
 import json
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from typing import Any
 import keras_tuner
 import numpy as np
 
-from kdmatch.errors import UserError
+from kdmatch.errors import UserError, did_you_mean
 from kdmatch.models.registry import matcher_class
 from kdmatch.pipeline.config import Config, DistillationConfig, StudentConfig, TrainingConfig
 from kdmatch.pipeline.config_loader import merge, parse_config
@@ -77,8 +76,7 @@ def space_of(config: Config, student: str) -> list[Parameter]:
         if name in _OF_THE_TRIAL:
             raise UserError(f"search.space: {name} is not searched; set {_OF_THE_TRIAL[name]}")
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            meant = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
+            meant = did_you_mean(name, known, f"known: {', '.join(sorted(known))}")
             raise UserError(f"search.space: unknown parameter {name!r}; {meant}")
         if given is None:
             ranges.pop(name, None)

@@ -1,6 +1,5 @@
 """The GBDT teacher: LightGBM on text features and whatever `f_*` columns a user brings."""
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ import lightgbm
 import numpy as np
 from scipy.optimize import nnls
 
-from kdmatch.errors import UserError
+from kdmatch.errors import UserError, did_you_mean
 from kdmatch.teachers.labelled_rows import (
     MOST_LEVELS,
     LabelledRows,
@@ -295,8 +294,7 @@ def _check_params(params: Mapping[str, Any]) -> None:
         known |= {name, *aliases}
     for name, value in params.items():
         if name not in known:
-            near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
-            meant = f"did you mean {near[0]!r}?" if near else "see LightGBM's parameters"
+            meant = did_you_mean(name, sorted(known), "see LightGBM's parameters")
             raise UserError(f"gbdt.params: LightGBM has no parameter {name!r}; {meant}")
         if name in ("num_rounds", "early_stopping_rounds") and not (
             type(value) is int and value > 0
