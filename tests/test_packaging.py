@@ -32,7 +32,9 @@ NEUTRAL = ("data", "models", "teachers", "distillation", "evaluation")
 
 
 def _python(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    env = {key: value for key, value in os.environ.items() if key != "KDMATCH_DEBUG"}
+    # JAX and OpenVINO set TensorFlow's log level where a test of this process imports them.
+    ours = ("KDMATCH_DEBUG", "TF_CPP_MIN_LOG_LEVEL")
+    env = {key: value for key, value in os.environ.items() if key not in ours}
     return subprocess.run(
         # Isolated: what is imported is what is installed, not what lies in the working directory.
         [sys.executable, "-I", *arguments],
