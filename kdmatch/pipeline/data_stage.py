@@ -23,7 +23,7 @@ from kdmatch.data.transfer import neighbours
 from kdmatch.errors import UserError
 from kdmatch.pipeline.config import Config, DataConfig
 from kdmatch.pipeline.console import Console
-from kdmatch.pipeline.run_directory import file_hash
+from kdmatch.pipeline.stage_keys import file_hash
 
 SPLITS = ("train", "valid", "test")
 _OPENERS: dict[str, Callable[..., Any]] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}

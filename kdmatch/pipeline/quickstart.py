@@ -13,8 +13,8 @@ from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.config_loader import apply_override, parse_config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.data_stage import SPLITS
+from kdmatch.pipeline.json_files import read_json
 from kdmatch.pipeline.run import run
-from kdmatch.pipeline.run_directory import read_json
 
 
 def quickstart_config(files: dict[str, Path], overrides: list[str]) -> Config:

@@ -15,7 +15,8 @@ from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.data_stage import make_transfer, prepare_tables
 from kdmatch.pipeline.model_checks import wordpiece_dimension
 from kdmatch.pipeline.pretraining_stage import pretrain_encoder
-from kdmatch.pipeline.run_directory import LastStageDone, files_named, section_fields
+from kdmatch.pipeline.run_directory import LastStageDone
+from kdmatch.pipeline.stage_keys import files_named, section_fields
 from kdmatch.pipeline.student_stage import train_students
 from kdmatch.pipeline.teacher_stage import matcher_teachers, score_rows, train_gbdt
 from kdmatch.pipeline.text_stage import prepare_text

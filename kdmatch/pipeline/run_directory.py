@@ -1,7 +1,6 @@
 """The run directory: one folder a stage, done when its `done.json` is there."""
 
 import contextlib
-import hashlib
 import json
 import shutil
 import time
@@ -13,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel
 
-from kdmatch import __version__
 from kdmatch.errors import UserError
 from kdmatch.pipeline.console import Console
-from kdmatch.pipeline.section import AddedLater
+from kdmatch.pipeline.json_files import read_json, write_json
 from kdmatch.pipeline.side_by_side import side_by_side
+from kdmatch.pipeline.stage_keys import stage_key
 
 RESULTS = ("metrics.json", "report.html", "model_card.md")
 BESIDE = ("ablation", "search")  # folders of stages that a run's results do not come from
@@ -131,7 +129,7 @@ class RunDirectory:
             raise LastStageDone
 
     def _is_missing(self, name: str, inputs: Mapping[str, Any], after: list[str]) -> bool:
-        key = _key({"inputs": inputs, "after": [self.keys[other] for other in after]})
+        key = stage_key({"inputs": inputs, "after": [self.keys[other] for other in after]})
         self.keys[name] = key
         self._made_from[name] = {other: self.keys[other] for other in after}
         if _read_key(self.root / name / "done.json") != key:
@@ -250,68 +248,6 @@ def require_done(root: Path, stages: Iterable[str]) -> None:
                     "`kdmatch run` first"
                 )
         require_done(root, made_from)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """What `write_json` wrote."""
-    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    return found
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON, complete or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, indent=2, ensure_ascii=False), encoding="utf-8")
-    partial.replace(path)
-
-
-def file_hash(path: Path) -> str:
-    """BLAKE2 of a file's bytes.
-
-    Raises:
-        UserError: if there is no such file.
-    """
-    try:
-        with path.open("rb") as content:
-            return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-
-
-def files_named(*named: str, files: Iterable[str] = ("",)) -> dict[str, str]:
-    """Hashes of files that a config names by a path, for the key of a stage that reads them.
-
-    Args:
-        named: paths; what is none, such as `package:NAME/SUB` or `scratch`, has no hash.
-        files: names in a directory that is named; "" stands for a file that is named itself.
-
-    Returns:
-        path to hash, of the files that are there.
-    """
-    found = {}
-    for path in (Path(one).expanduser() / file for one in named for file in files):
-        if path.is_file():
-            found[str(path)] = file_hash(path)
-    return found
-
-
-def _key(value: Any) -> str:
-    def plain(item: Any) -> Any:
-        return section_fields(item) if isinstance(item, BaseModel) else str(item)
-
-    text = json.dumps([__version__, value], sort_keys=True, default=plain)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def section_fields(section: BaseModel) -> dict[str, Any]:
-    """Fields of a config section, without those that were added later and hold their default."""
-    fields = type(section).model_fields
-    return {
-        name: value
-        for name, value in section
-        if not any(isinstance(mark, AddedLater) for mark in fields[name].metadata)
-        or value != fields[name].get_default(call_default_factory=True)
-    }
 
 
 def _read_key(path: Path) -> str | None:

@@ -11,7 +11,8 @@ from kdmatch.data.rows import Rows
 from kdmatch.errors import UserError
 from kdmatch.pipeline.config import Config, ModelConfig
 from kdmatch.pipeline.console import Console
-from kdmatch.pipeline.run_directory import read_json, require_done
+from kdmatch.pipeline.json_files import read_json
+from kdmatch.pipeline.run_directory import require_done
 from kdmatch.pipeline.teacher_stage import (
     Gbdt,
     combine_targets,

@@ -18,7 +18,7 @@ from kdmatch.models.registry import load_matcher
 from kdmatch.pipeline.config import Config, ModelConfig
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.data_stage import SPLITS
-from kdmatch.pipeline.run_directory import read_json, write_json
+from kdmatch.pipeline.json_files import read_json, write_json
 from kdmatch.pipeline.text_stage import encode_file, load_ids
 from kdmatch.pipeline.training_stage import encoder_kind, matmul_precision
 from kdmatch.teachers.features import TextFeatures

@@ -14,8 +14,8 @@ from kdmatch.evaluation.evaluate import compare_scores, evaluate_scores
 from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.config_loader import merge, parse_config
 from kdmatch.pipeline.console import Console
+from kdmatch.pipeline.json_files import write_json
 from kdmatch.pipeline.run import prepare_students
-from kdmatch.pipeline.run_directory import write_json
 from kdmatch.pipeline.student_stage import student_stage
 from kdmatch.pipeline.teacher_stage import matcher_logits
 from kdmatch.pipeline.text_stage import load_ids

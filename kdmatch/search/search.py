@@ -15,8 +15,9 @@ from kdmatch.evaluation.search_report import write_search_report
 from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.config_loader import dump_config
 from kdmatch.pipeline.console import Console
+from kdmatch.pipeline.json_files import read_json, write_json
 from kdmatch.pipeline.run import prepare_students
-from kdmatch.pipeline.run_directory import alone, read_json, write_json
+from kdmatch.pipeline.run_directory import alone
 from kdmatch.pipeline.work import Run
 from kdmatch.search.chief import Chief, check_port
 from kdmatch.search.crew import worker_command

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 
 from kdmatch.errors import UserError
 from kdmatch.pipeline.config import Config
-from kdmatch.pipeline.run_directory import section_fields, write_json
+from kdmatch.pipeline.json_files import write_json
+from kdmatch.pipeline.stage_keys import section_fields
 from kdmatch.search.space import space_of
 
 _BUDGET = ("trials", "hours", "space")

@@ -14,7 +14,7 @@ from keras_tuner.errors import FailedTrialError
 from keras_tuner.src import config
 
 from kdmatch.pipeline.console import Console
-from kdmatch.pipeline.run_directory import write_json
+from kdmatch.pipeline.json_files import write_json
 from kdmatch.search.callbacks import STOPPED
 from kdmatch.search.client import ChiefClient, ChiefGoneError
 from kdmatch.search.hparams import log_trial

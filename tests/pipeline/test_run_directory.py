@@ -9,15 +9,9 @@ import pytest
 
 from kdmatch.errors import UserError
 from kdmatch.pipeline.console import Console
-from kdmatch.pipeline.run_directory import (
-    LastStageDone,
-    RunDirectory,
-    Stage,
-    _key,
-    files_named,
-    require_done,
-)
+from kdmatch.pipeline.run_directory import LastStageDone, RunDirectory, Stage, require_done
 from kdmatch.pipeline.section import AddedLater, Section
+from kdmatch.pipeline.stage_keys import files_named, stage_key
 
 
 class Before(Section):
@@ -35,7 +29,7 @@ class Outer(Section):
 
 
 def key(section: Section) -> str:
-    return _key({"model": Outer(inner=section, models={"a": section})})
+    return stage_key({"model": Outer(inner=section, models={"a": section})})
 
 
 def test_a_field_added_later_changes_no_key_until_it_is_set() -> None:
