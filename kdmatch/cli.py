@@ -20,6 +20,7 @@ from kdmatch.cli_shared import (
     print_metrics,
     read_rows,
     run_config,
+    split_names,
     write_json,
 )
 from kdmatch.errors import UserError
@@ -140,11 +141,7 @@ def evaluate(
     Example: [cyan]kdmatch evaluate runs/homedepot --data rows.parquet --json numbers.json[/cyan]
     """
     config = run_config(run)
-    table = read_rows(config, data, column)
-    if table.column("label").null_count == table.num_rows:
-        raise UserError(
-            f"{data}: no row has a label; evaluate needs a `label` column, or --column label=YOURS"
-        )
+    table = read_rows(config, data, column, labelled=True)
     load_backend()
     from kdmatch.pipeline.console import Console
     from kdmatch.pipeline.evaluation_stage import evaluate_table
@@ -152,6 +149,36 @@ def evaluate(
     metrics = evaluate_table(config, run, table, data.name, Console())
     print_metrics(metrics)
     write_json(json_file, metrics)
+
+
+@app.command()
+def compare(
+    run: RunArgument,
+    other: Annotated[Path, typer.Argument(help="The run to compare it with.", metavar="OTHER")],
+    data: Annotated[Path, typer.Option(help="A labelled file of rows.")],
+    models: Annotated[
+        str, typer.Option(help="Models, by commas; all that both have if not given.")
+    ] = "",
+    column: ColumnOption = None,
+    json_file: JsonOption = None,
+) -> None:
+    """Say what the models of one run gain over those of another, with intervals.
+
+    Example: [cyan]kdmatch compare runs/searched runs/shop --data test.parquet[/cyan]
+    """
+    config, others = run_config(run), run_config(other)
+    table = read_rows(config, data, column, labelled=True)
+    load_backend()
+    import rich.console
+
+    from kdmatch.evaluation.table import comparison_table
+    from kdmatch.pipeline.comparison import compare_runs
+    from kdmatch.pipeline.console import Console
+
+    names = split_names(models)
+    found = compare_runs((config, run), (others, other), table, names, Console())
+    rich.console.Console().print(comparison_table(found))
+    write_json(json_file, found)
 
 
 @app.command()

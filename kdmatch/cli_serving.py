@@ -15,6 +15,7 @@ from kdmatch.cli_shared import (
     load_backend,
     read_rows,
     run_config,
+    split_names,
     write_json,
 )
 from kdmatch.errors import UserError
@@ -117,8 +118,8 @@ def bench(
 
     rows = read_rows(config, data, column)
     options = BenchOptions(
-        engines=_names(engines) or DEFAULT_ENGINES,
-        models=_names(models),
+        engines=split_names(engines) or DEFAULT_ENGINES,
+        models=split_names(models),
         documents=_sizes(documents),
         seconds=seconds,
         threads=threads,
@@ -133,13 +134,9 @@ def bench(
     write_json(json_file, result)
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-
-
 def _sizes(text: str) -> tuple[int, ...]:
     try:
-        sizes = tuple(int(part) for part in _names(text))
+        sizes = tuple(int(part) for part in split_names(text))
     except ValueError:
         sizes = ()
     if not sizes or min(sizes) < 1:

@@ -69,10 +69,21 @@ def parse_columns(given: list[str] | None) -> dict[str, str]:
     return columns
 
 
-def read_rows(config: "Config", data: Path, column: list[str] | None) -> "pa.Table":
+def split_names(text: str) -> tuple[str, ...]:
+    """Names by commas, each once."""
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def read_rows(
+    config: "Config", data: Path, column: list[str] | None, labelled: bool = False
+) -> "pa.Table":
     """A file of rows for a run: columns named as its data's, where there, or as `--column` says.
 
     Rows that the run's `data.on_bad_row` skips are counted on the console.
+
+    Raises:
+        UserError: if rows are bad and not to be skipped, or if none has a label and
+            `labelled` wants some.
     """
     import pyarrow as pa
 
@@ -86,6 +97,10 @@ def read_rows(config: "Config", data: Path, column: list[str] | None) -> "pa.Tab
     table = pa.Table.from_batches(list(read_batches(data, columns, bad, optional)))
     if bad.count:
         typer.echo(f"{data}: {bad.count} bad rows skipped (data.on_bad_row)", err=True)
+    if labelled and table.column("label").null_count == table.num_rows:
+        raise UserError(
+            f"{data}: no row has a label; this needs a `label` column, or --column label=YOURS"
+        )
     return table
 
 

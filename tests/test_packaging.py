@@ -14,7 +14,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "kdmatch"
 COMMANDS = (
-    *("quickstart", "run", "evaluate", "score", "export", "report"),
+    *("quickstart", "run", "evaluate", "compare", "score", "export", "report"),
     *("serve", "rank", "bench", "load", "gate", "promote", "rollback"),
 )
 

@@ -1,4 +1,4 @@
-"""The metric table that the command line prints."""
+"""The tables of metrics that the command line prints."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -102,15 +102,41 @@ def markdown_table(metrics: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def comparison_table(found: Mapping[str, Any]) -> Table:
+    """What the models of a run gain over those of another, to print with rich.
+
+    Args:
+        found: what `kdmatch.pipeline.comparison.compare_runs` returns.
+    """
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("AUC", no_wrap=True)
+    for heading in (*found["runs"], "difference"):
+        table.add_column(heading, justify="right")
+    for name, model in found["models"].items():
+        difference = model["difference"]
+        gain = f"{formatting.signed(difference['difference'])} "
+        gain += formatting.signed_interval(difference)
+        auc = [
+            f"{formatting.number(model[which]['value'], 4)} {formatting.interval(model[which])}"
+            for which in ("new", "old")
+        ]
+        table.add_row(name, *auc, Text(gain, style=_style(difference)))
+    return table
+
+
 def _to_control(metrics: Mapping[str, Any], name: str) -> Text:
     found = find_comparison(metrics, name, f"{name}_control")
     if found is None:
         return Text("")
-    style = ""
-    if formatting.excludes_zero(found):
-        style = "green" if found["difference"] > 0 else "red"
     difference = formatting.signed(found["difference"], 3)
-    return Text(_breakable(difference, formatting.signed_interval(found, 3)), style=style)
+    return Text(_breakable(difference, formatting.signed_interval(found, 3)), style=_style(found))
+
+
+def _style(found: Mapping[str, Any]) -> str:
+    """Green for a gain and red for a loss, where the interval leaves no doubt."""
+    if not formatting.excludes_zero(found):
+        return ""
+    return "green" if found["difference"] > 0 else "red"
 
 
 def _breakable(value: str, interval: str) -> str:

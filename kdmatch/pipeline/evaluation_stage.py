@@ -46,7 +46,7 @@ def evaluate_table(
         "resamples": config.evaluation.resamples,
         "seed": config.seed,
     }
-    scores = teachers | {name: np.stack(seeds) for name, seeds in students.items()}
+    scores = teachers | students
     models = evaluate_scores(rows.label, rows.group, scores, **settings)
     pairs = _comparisons(list(teachers), list(students))
     compared = compare_scores(rows.label, rows.group, scores, pairs, COMPARED, **settings)

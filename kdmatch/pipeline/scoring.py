@@ -1,6 +1,7 @@
 """Every model of a finished run, scoring any rows."""
 
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,12 @@ from kdmatch.pipeline.training_stage import encoder_kind
 
 
 def score_models(
-    config: Config, root: Path, table: pa.Table, console: Console
-) -> tuple[Rows, dict[str, np.ndarray], dict[str, list[np.ndarray]]]:
+    config: Config,
+    root: Path,
+    table: pa.Table,
+    console: Console,
+    only: Collection[str] | None = None,
+) -> tuple[Rows, dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Scores of a table's rows by the teachers and by each student and seed.
 
     Args:
@@ -34,14 +39,16 @@ def score_models(
         root: Path of the run.
         table: pyarrow.Table in the dataset's schema.
         console: Console for progress.
+        only: names of `model_names`, or None for all.
 
     Raises:
         UserError: if one of them is not trained yet.
 
     Returns:
-        the rows; teacher name to scores `(n,)`; student name to one array a seed.
+        the rows; teacher name to scores `(n,)`; student name to scores `(seeds, n)`.
     """
-    folders = student_folders(config, root)
+    wanted = set(model_names(config) if only is None else only)
+    folders = [one for one in student_folders(config, root) if one.name in wanted]
     seeds = [seed for folder in folders for seed in _seed_folders(config, folder)]
     require_done(root, ["scores", *(seed.relative_to(root).as_posix() for seed in seeds)])
     rows = Rows.from_table(table)
@@ -54,20 +61,40 @@ def score_models(
     def logits(folder: Path, model: ModelConfig) -> np.ndarray:
         return matcher_logits(folder, ids[encoder_kind(model.preset)], console)
 
-    teachers = {"gbdt": Gbdt(root / "gbdt").score(rows)}
-    if config.original is not None:
-        teachers["original"] = logits(root / "original", config.original)
-    for name, model in matcher_teachers(config).items():
-        teachers[name] = logits(root / name, model)
-    teachers["teachers"] = combine_targets(config, student_targets(root / "scores", teachers))
+    teachers = {}
+    for name, model in _teachers(config).items():
+        if name in wanted or "teachers" in wanted:
+            folder = root / name
+            teachers[name] = logits(folder, model) if model else Gbdt(folder).score(rows)
+    if "teachers" in wanted:
+        combined = combine_targets(config, student_targets(root / "scores", teachers))
+        teachers = {name: one for name, one in teachers.items() if name in wanted}
+        teachers["teachers"] = combined
     students = {
-        folder.name: [
-            logits(seed, model_config(config, folder.name))
-            for seed in _seed_folders(config, folder)
-        ]
+        folder.name: np.stack(
+            [
+                logits(seed, model_config(config, folder.name))
+                for seed in _seed_folders(config, folder)
+            ]
+        )
         for folder in folders
     }
     return rows, teachers, students
+
+
+def model_names(config: Config) -> list[str]:
+    """What a run's models are called: teachers, all of them together, students and controls."""
+    return [
+        *_teachers(config),
+        "teachers",
+        *(folder.name for folder in student_folders(config, Path())),
+    ]
+
+
+def _teachers(config: Config) -> dict[str, ModelConfig | None]:
+    """Folders of the teachers and of the original; the GBDT has no config of a matcher."""
+    original = {} if config.original is None else {"original": config.original}
+    return {"gbdt": None, **original, **matcher_teachers(config)}
 
 
 def student_folders(config: Config, root: Path) -> list[Path]:

@@ -61,6 +61,35 @@ def test_a_run_reads_other_files_by_its_own_names_or_by_given_ones(
         read_rows(config, rows, ["query=words"])
 
 
+def test_compare_says_what_a_run_gains_over_another(finished_run: Path, tmp_path: Path) -> None:
+    rows = finished_run / "data" / "test.parquet"
+    old = shutil.copytree(finished_run, tmp_path / "old")
+    # The old run's ALBERT is its control: what is gained is what the new run's report says.
+    shutil.copytree(
+        old / "students" / "albert_control", old / "students" / "albert", dirs_exist_ok=True
+    )
+    numbers = tmp_path / "numbers.json"
+    command = ("compare", finished_run, old, "--data", rows, "--json", numbers)
+    text = call(*command)
+    found = json.loads(numbers.read_text("utf-8"))["models"]
+    metrics = json.loads((finished_run / "metrics.json").read_text("utf-8"))
+    assert found.keys() == metrics["models"].keys() <= set(text.split())
+    (told,) = (
+        one
+        for one in metrics["comparisons"]
+        if (one["a"], one["b"], one["metric"]) == ("albert", "albert_control", "auc")
+    )
+    assert found["albert"]["difference"]["difference"] != 0
+    for key in ("difference", "low", "high"):
+        assert found["albert"]["difference"][key] == pytest.approx(told[key], abs=1e-6)
+        assert found["textcnn"]["difference"][key] == 0
+    call(*command, "--models", "albert, teachers")
+    some = json.loads(numbers.read_text("utf-8"))["models"]
+    assert some == {name: found[name] for name in ("albert", "teachers")}
+    with pytest.raises(UserError, match=r"no model 'albrt'; did you mean 'albert'\?"):
+        call(*command, "--models", "albrt")
+
+
 def test_score_streams_a_csv(finished_run: Path, tmp_path: Path) -> None:
     rows, out = tmp_path / "rows.csv", tmp_path / "scored.parquet"
     lines = [f"led bulb,document {i}" for i in range(30)]
