@@ -84,8 +84,8 @@ def bench(
     engines: Annotated[
         str,
         typer.Option(
-            help="Engines, by commas; all that are installed by default, but for plain, "
-            "the SavedModel without the inference graph."
+            help="Engines, by commas; all that are installed by default, but for two SavedModels: "
+            "plain, without the inference graph, and bfloat16, with its products in bfloat16."
         ),
     ] = "",
     models: Annotated[str, typer.Option(help="Models, by commas; all that are exported.")] = "",

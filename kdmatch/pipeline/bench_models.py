@@ -8,6 +8,7 @@ from kdmatch.errors import UserError
 from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.scoring import matcher_folder, model_config
 from kdmatch.pipeline.training_stage import encoder_kind
+from kdmatch.serving.engines import SAVED_MODEL_VARIANTS
 from kdmatch.serving.versions import latest_version
 
 
@@ -33,7 +34,7 @@ def artifact(root: Path, model: str, engine: str) -> Path:
 
     In `export/<model>/`: the latest version's folder for TensorFlow, or
     `onnx/model.onnx`, `openvino/model.xml`, `pytorch/model.safetensors`,
-    `plain/1`, which TF Serving passes over.
+    `plain/1`, `bfloat16/1`, which TF Serving passes over.
     """
     base = root / "export" / model
     if engine == "onnxruntime":
@@ -42,8 +43,8 @@ def artifact(root: Path, model: str, engine: str) -> Path:
         return base / "openvino" / "model.xml"
     if engine == "pytorch":
         return base / "pytorch" / "model.safetensors"
-    if engine == "plain":
-        return base / "plain" / "1"
+    if engine in SAVED_MODEL_VARIANTS:
+        return base / engine / "1"
     return base / str(latest_version(base))
 
 
@@ -58,7 +59,7 @@ def prepare(config: Config, root: Path, model: str, engine: str) -> str | None:
         return None
     matcher = matcher_folder(config, root, model)
     weights = matcher / "model.weights.h5"
-    written = path / "saved_model.pb" if engine == "plain" else path
+    written = path / "saved_model.pb" if engine in SAVED_MODEL_VARIANTS else path
     if written.is_file() and written.stat().st_mtime >= weights.stat().st_mtime:
         return None
     from kdmatch.models.registry import load_matcher
@@ -70,11 +71,14 @@ def prepare(config: Config, root: Path, model: str, engine: str) -> str | None:
 
         export_torch(load_matcher(matcher), encoder, path.parent)
         return None
-    if engine == "plain":
+    if variant := SAVED_MODEL_VARIANTS.get(engine):
         from kdmatch.serving.export import export
 
         shutil.rmtree(path, ignore_errors=True)
-        export(load_matcher(matcher), encoder, path.parent, version=1, graph="keras")
+        try:
+            export(load_matcher(matcher), encoder, path.parent, version=1, **variant)
+        except UserError as error:  # a CNN has no graph in bfloat16
+            return str(error)
         return None
     from kdmatch.serving.formats import export_format
 

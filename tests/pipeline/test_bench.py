@@ -61,9 +61,25 @@ def test_every_model_and_engine_has_its_rows(
     assert "Latency by documents of a page of albert" in (run / "report.html").read_text("utf-8")
 
 
-def test_the_plain_graph_is_measured_where_it_is_asked_for() -> None:
-    assert "plain" in engines.ENGINES
-    assert "plain" not in BenchOptions().engines
+def test_products_in_bfloat16_are_measured_where_the_model_has_them(
+    run: Path, tmp_path: Path
+) -> None:
+    numbers = tmp_path / "bench.json"
+    options = ("--engines", "savedmodel,bfloat16", "--models", "albert,textcnn")
+    output = bench(run, *options, "--documents", "2", "--json", str(numbers))
+    found = json.loads(numbers.read_text("utf-8"))
+    measured = [(row["model"], row["engine"]) for row in found["rows"]]
+    assert measured == [
+        *(("albert", "savedmodel"), ("albert", "bfloat16"), ("textcnn", "savedmodel"))
+    ]
+    assert "textcnn, bfloat16: text_cnn_matcher has no graph in bfloat16" in output
+    (agreement,) = found["agreement"]
+    assert 0 < agreement["max_difference"] < 0.05
+
+
+def test_variants_of_the_savedmodel_are_measured_where_they_are_asked_for() -> None:
+    variants = {"plain", "bfloat16"}
+    assert set(engines.ENGINES) - set(BenchOptions().engines) == variants
 
 
 def test_markdown_is_the_table_alone(run: Path) -> None:

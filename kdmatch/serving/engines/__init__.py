@@ -10,7 +10,7 @@ import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -52,6 +52,14 @@ class Engine(Protocol):
         ...
 
 
+# SavedModels that are measured beside the one that is served, by how `export` makes them: of the
+# matcher as it was trained, and with an encoder's products in bfloat16.
+SAVED_MODEL_VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "plain": {"graph": "keras"},
+    "bfloat16": {"precision": "bfloat16"},
+}
+
+
 @dataclass(frozen=True)
 class EngineEntry:
     """Where an engine is and what it needs.
@@ -75,11 +83,12 @@ ENGINES: Mapping[str, EngineEntry] = {
     ),
     "openvino": EngineEntry(f"{__name__}.openvino", ("openvino", "tokenizers"), "openvino"),
     "pytorch": EngineEntry(f"{__name__}.pytorch", ("torch", "tokenizers"), "torch"),
-    # The SavedModel of the matcher as it was trained, to compare with.
-    "plain": EngineEntry(f"{__name__}.savedmodel", ("tensorflow",), "tensorflow"),
+    **{
+        name: EngineEntry(f"{__name__}.savedmodel", ("tensorflow",), "tensorflow")
+        for name in SAVED_MODEL_VARIANTS
+    },
 }
-# Those that one would serve with.
-DEFAULT_ENGINES = tuple(name for name in ENGINES if name != "plain")
+DEFAULT_ENGINES = tuple(name for name in ENGINES if name not in SAVED_MODEL_VARIANTS)
 
 
 def missing(name: str) -> str | None:
