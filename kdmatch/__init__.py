@@ -16,6 +16,7 @@ _HOMES = {
     "Client": "kdmatch.serving.client",
     "CnnAttentionMatcher": "kdmatch.models.textcnn",
     "Distiller": "kdmatch.distillation.distiller",
+    "RunData": "kdmatch.pipeline.run_data",
     "TextCnnMatcher": "kdmatch.models.textcnn",
     "UserError": "kdmatch.errors",
     "build_triples": "kdmatch.data.triples",
