@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kdmatch.data.rows import Rows
+from kdmatch.data.rows import Labels
 from kdmatch.errors import UserError
 from kdmatch.models.pretrained import PRETRAINED_FILES
 from kdmatch.pipeline.config import Config, ModelConfig
@@ -158,14 +158,14 @@ def _files(*named: str, files: Iterable[str]) -> dict[str, Any]:
 
 def _label_trainer(work: Run, name: str, model: ModelConfig) -> Callable[[Path], dict[str, Any]]:
     def train(folder: Path) -> dict[str, Any]:
-        rows = Rows.load(work.root / "data" / "train.parquet")
+        rows = Labels.load(work.root / "data" / "train.parquet")
         text = work.root / "text"
         with work.console.progress(name, model.training.steps) as advance:
             best = train_matcher(
                 model,
                 training_pairs(text, rows, encoder_kind(model.preset)),
                 text,
-                Rows.load(work.root / "data" / "valid.parquet"),
+                Labels.load(work.root / "data" / "valid.parquet"),
                 work.config.data.positive_threshold,
                 folder,
                 weights=LABELS_ONLY,

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from kdmatch.data.batches import TrainingBatches
-from kdmatch.data.rows import Rows
+from kdmatch.data.rows import Labels
 from kdmatch.distillation.training import predict_logits
 from kdmatch.errors import UserError, did_you_mean
 from kdmatch.evaluation.evaluate import evaluate_scores
@@ -76,7 +76,7 @@ class RunData:
             `{metric: {"value", "low", "high"}}`, as of `kdmatch.evaluation.evaluate_scores`.
         """
         kind = "words" if isinstance(student, TextCnnMatcher) else "wordpiece"
-        rows = Rows.load(self.root / "data" / "valid.parquet")
+        rows = Labels.load(self.root / "data" / "valid.parquet")
         logits = predict_logits(with_logits(student), load_ids(self.root / "text" / "valid", kind))
         return evaluate_scores(
             rows.label,

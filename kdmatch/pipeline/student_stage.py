@@ -8,7 +8,7 @@ import keras
 import pyarrow.parquet as pq
 
 from kdmatch.data.batches import ScoredPairs
-from kdmatch.data.rows import Rows
+from kdmatch.data.rows import Labels
 from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.run_directory import Stage
@@ -90,7 +90,7 @@ def _train(
             model,
             student_pairs(root, encoder_kind(model.preset), distil),
             root / "text",
-            Rows.load(root / "data" / "valid.parquet"),
+            Labels.load(root / "data" / "valid.parquet"),
             config.data.positive_threshold,
             folder,
             weights=losses.model_dump() if distil else LABELS_ONLY | {"margin": losses.margin},
@@ -115,7 +115,7 @@ def student_inputs(config: Config, name: str, seed: int) -> dict[str, Any]:
 
 def student_pairs(root: Path, kind: str, distil: bool = True) -> ScoredPairs:
     """What a student learns from: the training rows, and with `distil` scores and transfer rows."""
-    rows = Rows.load(root / "data" / "train.parquet")
+    rows = Labels.load(root / "data" / "train.parquet")
     pairs = training_pairs(root / "text", rows, kind)
     if distil:
         scores = root / "scores"

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from kdmatch.data.batches import ScoredPairs
 from kdmatch.data.ids import PairIds
-from kdmatch.data.rows import Rows
+from kdmatch.data.rows import Labels
 from kdmatch.distillation.distiller import Distiller
 from kdmatch.distillation.training import Schedule, fit_distiller
 from kdmatch.errors import UserError
@@ -46,7 +46,7 @@ def encoder_kind(preset: str) -> str:
 
 def training_pairs(
     text: Path,
-    rows: Rows,
+    rows: Labels,
     kind: str,
     scores: Mapping[str, np.ndarray] | None = None,
 ) -> ScoredPairs:
@@ -54,7 +54,7 @@ def training_pairs(
 
     Args:
         text: Path of the text stage.
-        rows: Rows of the training split, `n` of them.
+        rows: Labels of the training split, `n` of them.
         kind: "wordpiece" or "words".
         scores: teacher's name to float32 `(n,)`, standardised.
 
@@ -87,7 +87,7 @@ def with_transfer(
     )
 
 
-def transfer_groups(rows: Rows, queries: pa.ChunkedArray) -> np.ndarray:
+def transfer_groups(rows: Labels, queries: pa.ChunkedArray) -> np.ndarray:
     """Query of each transfer row, numbered as in `rows`, new queries after them, int32 `(n,)`."""
     number = dict(zip(rows.query.to_pylist(), rows.group.tolist(), strict=True))
     after = int(rows.group.max()) + 1
@@ -101,7 +101,7 @@ def train_matcher(
     model: ModelConfig,
     pairs: ScoredPairs,
     text: Path,
-    valid: Rows,
+    valid: Labels,
     threshold: float,
     folder: Path,
     *,
@@ -122,7 +122,7 @@ def train_matcher(
         model: ModelConfig.
         pairs: ScoredPairs to learn from.
         text: Path of the text stage.
-        valid: Rows of the validation split; unlabelled ones are ignored.
+        valid: Labels of the validation split; unlabelled ones are ignored.
         threshold: float. Labels from here on are positives for AUC.
         folder: Path for model, history and checkpoint.
         weights: keyword arguments of `Distiller`: alpha, beta, gamma, ….

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kdmatch.data.rows import Rows
+from kdmatch.data.rows import Labels
 from kdmatch.errors import UserError
 from kdmatch.evaluation.evaluate import compare_scores, evaluate_scores
 from kdmatch.pipeline.config import Config
@@ -113,7 +113,7 @@ def ablate(
         known = ", ".join(config.students)
         raise UserError(f"--student {student}: this config has {known}")
     work = prepare_students(config, root, console)
-    valid = Rows.load(root / "data" / "valid.parquet")
+    valid = Labels.load(root / "data" / "valid.parquet")
     ways = variants(config, student)
     stages = {
         (name, seed): student_stage(work, way, student, seed, _stage_name(student, name, seed))
@@ -136,7 +136,7 @@ def _stage_name(student: str, variant: str, seed: int) -> str:
 
 
 def _compare(
-    config: Config, student: str, valid: Rows, scores: Mapping[str, Sequence[np.ndarray]]
+    config: Config, student: str, valid: Labels, scores: Mapping[str, Sequence[np.ndarray]]
 ) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "positive_threshold": config.data.positive_threshold,

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kdmatch.data.batches import ScoredPairs
-from kdmatch.data.rows import Rows
+from kdmatch.data.rows import Labels
 from kdmatch.data.splits import sample_queries
 from kdmatch.errors import UserError
 from kdmatch.pipeline.student_stage import student_pairs
@@ -31,7 +31,7 @@ def sample_pairs(root: Path, kind: str, share: float, seed: int) -> tuple[Scored
     Raises:
         UserError: if no query falls into the sample.
     """
-    rows = Rows.load(root / "data" / "train.parquet")
+    rows = Labels.load(root / "data" / "train.parquet")
     ids = rows.query_id.to_pylist()
     inside = sample_queries(ids, share, seed)
     if not inside.any():

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from kdmatch.data.batches import ScoredPairs
-from kdmatch.data.rows import Rows
+from kdmatch.data.rows import Labels
 from kdmatch.errors import UserError
 from kdmatch.evaluation.objective import validation_metric
 from kdmatch.models.matcher import Matcher
@@ -59,13 +59,13 @@ class TrialTrainer:
     root: Path
     pairs: ScoredPairs = field(init=False)
     queries: list[str] = field(init=False)
-    valid: Rows = field(init=False)
+    valid: Labels = field(init=False)
 
     def __post_init__(self) -> None:
         search = self.config.search
         kind = encoder_kind(self.config.student(self.student).preset)
         self.pairs, self.queries = sample_pairs(self.root, kind, search.sample, search.seed)
-        self.valid = Rows.load(self.root / "data" / "valid.parquet")
+        self.valid = Labels.load(self.root / "data" / "valid.parquet")
         threshold = self.config.data.positive_threshold
         metric = validation_metric(search.objective, self.valid.label, self.valid.group, threshold)
         if math.isnan(metric(np.zeros(len(self.valid)))):
