@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import keras_tuner
+import numpy as np
 from keras_tuner.engine.trial import Trial, TrialStatus
 from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle, RandomSearchOracle
 from keras_tuner.src.engine import conditions
@@ -142,7 +143,25 @@ class SafeOracle(keras_tuner.Oracle):
 
 
 class BayesianSearch(SafeOracle, BayesianOptimizationOracle):
-    """Gaussian process with upper confidence bound; a point tried before is drawn anew."""
+    """Gaussian process with upper confidence bound; a point tried before is drawn anew.
+
+    A trial that failed counts as the worst that did not. KerasTuner passes over it, and would
+    ask for the same point, or for one just beside it, again and again.
+    """
+
+    def _vectorize_trials(self) -> tuple[np.ndarray, np.ndarray]:
+        scores = [t.score for t in self.trials.values() if t.status == TrialStatus.COMPLETED]
+        failed = [t for t in self.trials.values() if t.status == TrialStatus.FAILED]
+        if not scores:
+            return super()._vectorize_trials()
+        worst = (max if self.objective.direction == "min" else min)(scores)
+        for trial in failed:
+            trial.status, trial.score = TrialStatus.COMPLETED, worst
+        try:
+            return super()._vectorize_trials()
+        finally:
+            for trial in failed:
+                trial.status, trial.score = TrialStatus.FAILED, None
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         found = super().populate_space(trial_id)

@@ -137,3 +137,24 @@ def test_bayesian_search_finds_what_chance_does_not(tmp_path: Path) -> None:
     oracle = make(tmp_path, tuner="bayesian", trials=16)
     best = max(run_one(oracle).hyperparameters.values["alpha"] for _ in range(16))
     assert best > 0.98
+
+
+def test_bayesian_search_leaves_a_region_where_trials_fail(tmp_path: Path) -> None:
+    """The objective rises up to where every training collapses."""
+    oracle = make(tmp_path, tuner="bayesian", trials=40)
+    alphas = []
+    for _ in range(40):
+        trial = oracle.create_trial("t")
+        alphas.append(trial.hyperparameters.values["alpha"])
+        if alphas[-1] > 0.8:
+            trial.status, trial.message = TrialStatus.FAILED, "collapsed"
+        else:
+            oracle.update_trial(trial.trial_id, {"auc": alphas[-1]})
+            trial.status = TrialStatus.COMPLETED
+        oracle.end_trial(trial)
+    assert not oracle.gave_up
+    tried = alphas[12:]
+    assert sum(alpha > 0.8 for alpha in tried) < len(tried) / 3
+    assert max(alpha for alpha in tried if alpha <= 0.8) > 0.7
+    statuses = [trial.status for trial in oracle.trials.values()]
+    assert statuses.count(TrialStatus.FAILED) == sum(alpha > 0.8 for alpha in alphas)
