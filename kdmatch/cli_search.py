@@ -47,7 +47,12 @@ def search(
         ),
     ] = None,
     verify_top: Annotated[
-        int, typer.Option(help="Train so many of the best trials on all rows.", min=0)
+        int,
+        typer.Option(
+            help="Train so many of the best trials, and the config's own values, on all rows; "
+            "the best there wins.",
+            min=0,
+        ),
     ] = 0,
     seed: Annotated[int | None, typer.Option(help="Of sample, tuner and trials.")] = None,
     set_: SetOption = None,

@@ -15,6 +15,7 @@ from kdmatch.search.oracles import SafeOracle
 from kdmatch.search.space import Parameter, overrides
 
 BEST = "best_hyperparameters.yaml"
+VERIFIED = "verify.json"
 
 
 def write_record(
@@ -35,8 +36,52 @@ def write_record(
         writer.writeheader()
         writer.writerows(rows)
     partial.replace(folder / "trials.csv")
-    if finished := finished_trials(oracle):
-        _write_best(finished[0], len(finished), folder, config, student, space)
+    write_best(oracle, folder, config, student, space)
+
+
+def write_best(
+    oracle: SafeOracle, folder: Path, config: Config, student: str, space: Sequence[Parameter]
+) -> None:
+    """Write `best_hyperparameters.yaml`, if there is a best.
+
+    It is of the trial that is best on all rows, where the best trials were trained on them, else
+    of the one that is best on the sample.
+    """
+    if not (finished := finished_trials(oracle)):
+        return
+    search, best = config.search, finished[0]
+    value, where = best.score, f"{search.sample:g} of the training queries"
+    full = [row for row in verified_trials(oracle, folder) if row["full"] is not None]
+    if full:
+        row = max(full, key=lambda row: float(row["full"]))
+        best, value = oracle.trials[row["trial"]], row["full"]
+        where = f"all rows, where it is the best of {len(full)}"
+        where += ", and the config's own values" if row["own"] else ""
+    text = (
+        f"# {student}: trial {best.trial_id} of {len(finished)} on {config.name}: "
+        f"{search.objective} {value:.4f} on valid,\n"
+        f"# trained on {where} ({search.tuner}, seed {search.seed}).\n"
+        f"# kdmatch run CONFIG --out RUN --include {BEST}\n"
+    )
+    found = overrides(space, best.hyperparameters.values)
+    text += yaml.safe_dump({"students": {student: found}}, sort_keys=False)
+    partial = folder / f"{BEST}.partial"
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(folder / BEST)
+
+
+def verified_trials(oracle: SafeOracle, folder: Path) -> list[dict[str, Any]]:
+    """Rows of `verify.json`; none, and the file taken away, if others are the best trials now."""
+    file = folder / VERIFIED
+    if not file.exists():
+        return []
+    found = json.loads(file.read_text("utf-8"))
+    rows: list[dict[str, Any]] = found["trials"]
+    names = [row["trial"] for row in rows][: found.get("top", len(rows))]
+    if names != [trial.trial_id for trial in finished_trials(oracle)][: len(names)]:
+        file.unlink()
+        return []
+    return rows
 
 
 def finished_trials(oracle: SafeOracle) -> list[Trial]:
@@ -44,7 +89,7 @@ def finished_trials(oracle: SafeOracle) -> list[Trial]:
     completed = [t for t in oracle.trials.values() if t.status == TrialStatus.COMPLETED]
     kept: dict[str, Trial] = {}
     for trial in sorted(completed, key=lambda trial: -trial.score):
-        kept.setdefault(json.dumps(_searched(trial), sort_keys=True), trial)
+        kept.setdefault(json.dumps(searched(trial), sort_keys=True), trial)
     return list(kept.values())
 
 
@@ -54,7 +99,7 @@ def with_own_values(oracle: SafeOracle) -> Trial | None:
     Hyperband carries a trial on under a new name.
     """
     trials = [oracle.trials[name] for name in oracle.start_order]
-    own = [trial for trial in trials if _searched(trial) == _searched(trials[0])]
+    own = [trial for trial in trials if searched(trial) == searched(trials[0])]
     completed = [trial for trial in own if trial.status == TrialStatus.COMPLETED]
     return completed[-1] if completed else None
 
@@ -70,7 +115,8 @@ def reason(trial: Trial) -> str:
     return lines[-1].rpartition("FailedTrialError: ")[2] if lines else ""
 
 
-def _searched(trial: Trial) -> dict[str, Any]:
+def searched(trial: Trial) -> dict[str, Any]:
+    """A trial's values without those that Hyperband adds."""
     values = trial.hyperparameters.values
     return {name: value for name, value in values.items() if not name.startswith("tuner/")}
 
@@ -91,25 +137,3 @@ def _row(
         "reason": reason(trial) if trial.status == TrialStatus.FAILED else "",
         **{parameter.name: values.get(parameter.name) for parameter in space},
     }
-
-
-def _write_best(
-    best: Trial,
-    finished: int,
-    folder: Path,
-    config: Config,
-    student: str,
-    space: Sequence[Parameter],
-) -> None:
-    search = config.search
-    found = overrides(space, best.hyperparameters.values)
-    text = (
-        f"# {student}: trial {best.trial_id}, best of {finished} on {config.name}: "
-        f"{search.objective} {best.score:.4f} on valid\n"
-        f"# ({search.tuner}, {search.sample:g} of the training queries, seed {search.seed}).\n"
-        f"# kdmatch run CONFIG --out RUN --include {BEST}\n"
-    )
-    text += yaml.safe_dump({"students": {student: found}}, sort_keys=False)
-    partial = folder / f"{BEST}.partial"
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(folder / BEST)

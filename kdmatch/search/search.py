@@ -34,7 +34,7 @@ from kdmatch.search.space import Parameter, hyperparameters, space_of
 from kdmatch.search.study import Study
 from kdmatch.search.trial import TrialTrainer
 from kdmatch.search.tuner import StudentTuner
-from kdmatch.search.verify import drop_stale, verify_top
+from kdmatch.search.verify import verify_top
 
 
 def search(
@@ -55,7 +55,8 @@ def search(
         console: Console.
         workers: int. 1 works in this process; more are processes of a chief.
         listen: host and port where a chief takes workers from elsewhere, or None.
-        verify: int. So many of the best trials are trained on all rows.
+        verify: int. So many of the best trials, and the config's own values, are trained on all
+            rows, and the best there wins.
 
     Returns:
         `{student: {"trials", "best", "value", "epochs", "first", "first_epochs",
@@ -98,6 +99,7 @@ def search(
                 if verify:
                     found[name]["verify"] = verify_top(work, oracle, name, spaces[name], verify)
                     _write_result(folder, found[name])
+                    console.stage("search", f"{name}: verified on all rows; {folder / BEST}")
                     _report(root, console)
     if (root / "metrics.json").exists():
         write_report([root], root / "report.html")
@@ -131,7 +133,6 @@ def _search_student(
     oracle.save()
     write_record(oracle, folder, config, student, space)
     _drop_checkpoints(folder)
-    drop_stale(work, oracle, student)
     return oracle
 
 

@@ -17,56 +17,55 @@ from kdmatch.pipeline.run_directory import Stage
 from kdmatch.pipeline.student_stage import student_stage
 from kdmatch.pipeline.work import Run
 from kdmatch.search.oracles import SafeOracle
-from kdmatch.search.record import finished_trials
+from kdmatch.search.record import (
+    VERIFIED,
+    finished_trials,
+    searched,
+    with_own_values,
+    write_best,
+)
 from kdmatch.search.space import Parameter, overrides, with_overrides
 
 
 def verify_top(
     work: Run, oracle: SafeOracle, student: str, space: list[Parameter], count: int
 ) -> list[dict[str, Any]]:
-    """Train the `count` best trials on all rows and write `verify.json`.
+    """Train the `count` best trials on all rows, the config's own values too; write `verify.json`.
 
     Each is the run's ordinary training with the run's first seed, a stage
-    `search/STUDENT/verify/TRIAL` of its own.
+    `search/STUDENT/verify/TRIAL` of its own. `best_hyperparameters.yaml` is then of the one that
+    is best on all rows, which may be the config's own values.
 
     Returns:
         a row for each trial, in the order of the sample: `{"trial", "sample",
-        "full", "rank_sample", "rank_full"}`. One whose training collapses has
-        None in `full`, the last rank, and its `reason`.
+        "full", "rank_sample", "rank_full", "own"}`, ranks being those among these trials. One
+        whose training collapses has None in `full`, the last rank, and its `reason`.
     """
     objective, seed = work.config.search.objective, work.config.seeds[0]
-    trials = finished_trials(oracle)[:count]
+    finished, own = finished_trials(oracle), with_own_values(oracle)
+    trials = finished[:count]
+    if own is not None and searched(own) not in map(searched, trials):
+        trials.append(own)
     stages = [_stage(work, student, space, trial) for trial in trials]
     work.directory.stages(stages, work.jobs)
     rows: list[dict[str, Any]] = []
     for rank, (trial, stage) in enumerate(zip(trials, stages, strict=True), 1):
         done = read_json(work.root / stage.name / "done.json")
         row = {"trial": trial.trial_id, "sample": trial.score, "full": done[f"valid_{objective}"]}
+        row |= {"own": own is not None and searched(trial) == searched(own)}
         row |= {"reason": done["reason"]} if "reason" in done else {}
         rows.append({**row, "rank_sample": rank})
     best_first = sorted(rows, key=lambda row: math.inf if row["full"] is None else -row["full"])
     for rank, row in enumerate(best_first, 1):
         row["rank_full"] = rank
-    found: dict[str, Any] = {"objective": objective, "seed": seed, "trials": rows}
+    found: dict[str, Any] = {"objective": objective, "seed": seed, "top": count, "trials": rows}
     if len(rows) > 2:
         ranks = [[row[f"rank_{of}"] for row in rows] for of in ("sample", "full")]
         found["spearman"] = float(spearmanr(*ranks).statistic)
-    write_json(_file(work, student), found)
+    folder = work.root / "search" / student
+    write_json(folder / VERIFIED, found)
+    write_best(oracle, folder, work.config, student, space)
     return rows
-
-
-def drop_stale(work: Run, oracle: SafeOracle, student: str) -> None:
-    """Take away a `verify.json` of trials that are not the best any more."""
-    file = _file(work, student)
-    if file.exists():
-        verified = [row["trial"] for row in read_json(file)["trials"]]
-        best = [trial.trial_id for trial in finished_trials(oracle)]
-        if verified != best[: len(verified)]:
-            file.unlink()
-
-
-def _file(work: Run, student: str) -> Path:
-    return work.root / "search" / student / "verify.json"
 
 
 def _stage(work: Run, student: str, space: list[Parameter], trial: Trial) -> Stage:

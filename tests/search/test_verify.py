@@ -1,20 +1,44 @@
 """The best trials on all rows: collapses kept, what is out of date dropped."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
+from keras_tuner.engine.trial import TrialStatus
 
 from kdmatch.errors import CollapsedRunError
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.run_directory import RunDirectory, Stage
-from kdmatch.search import verify
+from kdmatch.search import record, verify
+
+
+@dataclass(frozen=True)
+class FakeTrial:
+    trial_id: str
+    score: float
+    hyperparameters: Any
+    status: str = TrialStatus.COMPLETED
+
+
+def trials(names: str) -> dict[str, FakeTrial]:
+    """Trials of one letter each, the best on the sample first."""
+    return {
+        name: FakeTrial(name, 0.9 - i / 10, SimpleNamespace(values={"a": name}))
+        for i, name in enumerate(names)
+    }
+
+
+def oracle_of(found: dict[str, FakeTrial], own: str) -> Any:
+    """An oracle whose first trial, with the config's own values, is `own`."""
+    return SimpleNamespace(trials=found, start_order=[own, *(set(found) - {own})])
 
 
 def work_of(root: Path, values: dict[str, float | None], monkeypatch) -> Any:
-    """A run whose trials, best on the sample first, are worth `values`; None collapses."""
+    """A run whose trials are worth `values` on all rows; None collapses."""
 
     def stage(work: Any, config: Any, student: str, seed: int, name: str, objective: str) -> Stage:
         value = values[name.rpartition("_")[2]]
@@ -26,24 +50,23 @@ def work_of(root: Path, values: dict[str, float | None], monkeypatch) -> Any:
 
         return Stage(name, {"name": name}, [], train)
 
-    trials = [
-        SimpleNamespace(
-            trial_id=name, score=0.9 - i / 10, hyperparameters=SimpleNamespace(values={})
-        )
-        for i, name in enumerate(values)
-    ]
     monkeypatch.setattr(verify, "student_stage", stage)
-    monkeypatch.setattr(verify, "finished_trials", lambda oracle: trials)
     monkeypatch.setattr(verify, "with_overrides", lambda *_: None)
-    console = Console(quiet=True)
-    config = SimpleNamespace(search=SimpleNamespace(objective="auc"), seeds=[0])
-    directory = RunDirectory(root, console)
-    return SimpleNamespace(config=config, root=root, directory=directory, jobs=1, trials=trials)
+    monkeypatch.setattr(verify, "overrides", lambda *_: {})
+    monkeypatch.setattr(record, "overrides", lambda space, values: dict(values))
+    search = SimpleNamespace(objective="auc", sample=0.06, tuner="bayesian", seed=0)
+    config = SimpleNamespace(search=search, seeds=[0], name="shop")
+    directory = RunDirectory(root, Console(quiet=True))
+    return SimpleNamespace(config=config, root=root, directory=directory, jobs=1)
+
+
+def best_yaml(root: Path) -> str:
+    return (root / "search" / "albert" / "best_hyperparameters.yaml").read_text("utf-8")
 
 
 def test_a_collapse_costs_its_row_only(tmp_path: Path, monkeypatch) -> None:
     work = work_of(tmp_path, {"4": 0.7, "1": None, "2": 0.8}, monkeypatch)
-    oracle: Any = None
+    oracle = oracle_of(trials("412"), own="4")
     rows = verify.verify_top(work, oracle, "albert", [], 3)
     assert [(row["trial"], row["full"], row["rank_full"]) for row in rows] == [
         ("4", 0.7, 2),
@@ -56,18 +79,37 @@ def test_a_collapse_costs_its_row_only(tmp_path: Path, monkeypatch) -> None:
     assert found["trials"] == rows
     assert found["spearman"] == pytest.approx(-0.5)  # ranks 1, 2, 3 and 2, 3, 1
     assert verify.verify_top(work, oracle, "albert", [], 3) == rows
+    text = best_yaml(tmp_path)
+    assert "trial 2 of 3 on shop: auc 0.8000 on valid" in text
+    assert "trained on all rows, where it is the best of 2 (" in text
+    assert yaml.safe_load(text) == {"students": {"albert": {"a": "2"}}}
+
+
+def test_the_configs_own_values_win_where_they_are_best_on_all_rows(
+    tmp_path: Path, monkeypatch
+) -> None:
+    work = work_of(tmp_path, {"4": 0.7, "1": 0.72, "2": 0.8}, monkeypatch)
+    rows = verify.verify_top(work, oracle_of(trials("412"), own="2"), "albert", [], 2)
+    assert [(row["trial"], row["own"]) for row in rows] == [
+        *(("4", False), ("1", False), ("2", True))
+    ]
+    assert "best of 3, and the config's own values" in best_yaml(tmp_path)
 
 
 def test_what_compares_trials_that_are_not_the_best_any_more_is_dropped(
     tmp_path: Path, monkeypatch
 ) -> None:
     work = work_of(tmp_path, {"4": 0.7, "1": 0.6, "2": 0.8}, monkeypatch)
-    oracle: Any = None
-    file = tmp_path / "search" / "albert" / "verify.json"
-    verify.drop_stale(work, oracle, "albert")
+    oracle = oracle_of(trials("412"), own="2")
+    folder = tmp_path / "search" / "albert"
+
+    def write() -> str:
+        record.write_best(oracle, folder, work.config, "albert", [])
+        return best_yaml(tmp_path)
+
     verify.verify_top(work, oracle, "albert", [], 2)
-    verify.drop_stale(work, oracle, "albert")
-    assert file.exists()
-    work.trials.insert(1, SimpleNamespace(trial_id="7"))
-    verify.drop_stale(work, oracle, "albert")
-    assert not file.exists()
+    assert "trial 2 of 3" in write()
+    assert (folder / "verify.json").exists()
+    oracle.trials["7"] = FakeTrial("7", 0.89, SimpleNamespace(values={"a": "7"}))
+    assert "trial 4 of 4 on shop: auc 0.9000 on valid,\n# trained on 0.06 of" in write()
+    assert not (folder / "verify.json").exists()
