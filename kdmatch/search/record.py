@@ -51,12 +51,12 @@ def write_best(
         return
     search, best = config.search, finished[0]
     value, where = best.score, f"{search.sample:g} of the training queries"
-    full = [row for row in verified_trials(oracle, folder) if row["full"] is not None]
+    full = [row for row in verified_trials(finished, folder) if row["full"] is not None]
     if full:
         row = max(full, key=lambda row: float(row["full"]))
         best, value = oracle.trials[row["trial"]], row["full"]
         where = f"all rows, where it is the best of {len(full)}"
-        where += ", and the config's own values" if row["own"] else ""
+        where += ", and the config's own values" if row.get("own") else ""
     text = (
         f"# {student}: trial {best.trial_id} of {len(finished)} on {config.name}: "
         f"{search.objective} {value:.4f} on valid,\n"
@@ -70,15 +70,20 @@ def write_best(
     partial.replace(folder / BEST)
 
 
-def verified_trials(oracle: SafeOracle, folder: Path) -> list[dict[str, Any]]:
-    """Rows of `verify.json`; none, and the file taken away, if others are the best trials now."""
+def verified_trials(finished: Sequence[Trial], folder: Path) -> list[dict[str, Any]]:
+    """Rows of `verify.json`; none, and the file taken away, if others are the best trials now.
+
+    Args:
+        finished: what `finished_trials` returns.
+        folder: Path of the student's search.
+    """
     file = folder / VERIFIED
     if not file.exists():
         return []
     found = json.loads(file.read_text("utf-8"))
     rows: list[dict[str, Any]] = found["trials"]
     names = [row["trial"] for row in rows][: found.get("top", len(rows))]
-    if names != [trial.trial_id for trial in finished_trials(oracle)][: len(names)]:
+    if names != [trial.trial_id for trial in finished[: len(names)]]:
         file.unlink()
         return []
     return rows
