@@ -51,7 +51,43 @@ def evaluate_scores(
     >>> found["m"]["auc"]["value"], found["m"]["gauc"]
     (0.75, {'value': 1.0, 'low': 1.0, 'high': 1.0})
     """
-    metrics = METRICS if teacher is not None else METRICS[:-1]
+    table, _ = evaluate_and_compare(
+        label,
+        query,
+        scores,
+        (),
+        positive_threshold=positive_threshold,
+        teacher=teacher,
+        resamples=resamples,
+        seed=seed,
+    )
+    return table
+
+
+def evaluate_and_compare(
+    label: ArrayLike,
+    query: ArrayLike,
+    scores: Mapping[str, ArrayLike],
+    pairs: Sequence[tuple[str, str]],
+    compared: Sequence[str] = ("auc",),
+    *,
+    metrics: Sequence[str] | None = None,
+    positive_threshold: float,
+    teacher: str | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[dict[str, dict[str, dict[str, Any]]], list[dict[str, str | float | None]]]:
+    """What `evaluate_scores` and `compare_scores` return, from the same resamples.
+
+    Args:
+        pairs: pairs `(a, b)` of names in `scores`; the difference is a − b.
+        compared: names of the metrics whose differences are wanted, among `metrics`.
+        metrics: names from `METRICS`; None for all that there are with, or without, a teacher.
+
+    The other arguments are those of `evaluate_scores`.
+    """
+    if metrics is None:
+        metrics = METRICS if teacher is not None else METRICS[:-1]
     draws = bootstrap(label, query, scores, positive_threshold, metrics, teacher, resamples, seed)
     table: dict[str, dict[str, dict[str, Any]]] = {}
     for model, found in draws.items():
@@ -64,7 +100,7 @@ def evaluate_scores(
                 metric: [None if np.isnan(value) else float(value) for value in values[:, 0]]
                 for metric, values in found.items()
             }
-    return table
+    return table, _differences(draws, pairs, compared)
 
 
 def compare_scores(
@@ -96,6 +132,14 @@ def compare_scores(
     if teacher is not None:
         needed[teacher] = scores[teacher]
     draws = bootstrap(label, query, needed, positive_threshold, metrics, teacher, resamples, seed)
+    return _differences(draws, pairs, metrics)
+
+
+def _differences(
+    draws: Mapping[str, Mapping[str, Floats]],
+    pairs: Sequence[tuple[str, str]],
+    metrics: Sequence[str],
+) -> list[dict[str, str | float | None]]:
     compared: list[dict[str, str | float | None]] = []
     for a, b in pairs:
         for metric in metrics:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from kdmatch.errors import UserError, did_you_mean
-from kdmatch.evaluation.evaluate import compare_scores, evaluate_scores
+from kdmatch.evaluation.evaluate import evaluate_and_compare
 from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.scoring import model_names, score_models
@@ -47,24 +47,27 @@ def compare_runs(
             f"{new[1]} has data.positive_threshold {threshold:g}, {old[1]} has "
             f"{old[0].data.positive_threshold:g}: their AUCs are not of the same thing"
         )
-    names = list(models) or [one for one in model_names(new[0]) if one in model_names(old[0])]
-    for config, root in (new, old):
-        there = model_names(config)
-        for name in set(names) - set(there):
-            meant = did_you_mean(name, there, f"there are {', '.join(there)}")
-            raise UserError(f"{root}: no model {name!r}; {meant}")
+    both = [model_names(config) for config, _ in (new, old)]
+    names = list(models) or [name for name in both[0] if name in both[1]]
+    for there, (_, root) in zip(both, (new, old), strict=True):
+        for name in names:
+            if name not in there:
+                meant = did_you_mean(name, there, f"there are {', '.join(there)}")
+                raise UserError(f"{root}: no model {name!r}; {meant}")
     scores: dict[str, np.ndarray] = {}
     for which, (config, root) in (("new", new), ("old", old)):
         rows, teachers, students = score_models(config, root, table, console, names)
         scores |= {f"{which} {name}": one for name, one in (teachers | students).items()}
-    settings: dict[str, Any] = {
-        "positive_threshold": threshold,
-        "resamples": new[0].evaluation.resamples,
-        "seed": new[0].seed,
-    }
-    measured = evaluate_scores(rows.label, rows.group, scores, **settings)
-    pairs = [(f"new {name}", f"old {name}") for name in names]
-    differences = compare_scores(rows.label, rows.group, scores, pairs, ("auc",), **settings)
+    measured, differences = evaluate_and_compare(
+        rows.label,
+        rows.group,
+        scores,
+        [(f"new {name}", f"old {name}") for name in names],
+        metrics=("auc",),
+        positive_threshold=threshold,
+        resamples=new[0].evaluation.resamples,
+        seed=new[0].seed,
+    )
     return {
         "runs": [str(new[1]), str(old[1])],
         "rows": len(rows),

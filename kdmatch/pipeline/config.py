@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from kdmatch.data.schema import OnBadRow
 from kdmatch.distillation.options import HardLoss, Scaling, SoftLoss
+from kdmatch.errors import UserError, did_you_mean
 from kdmatch.pipeline.search_config import SearchConfig
 from kdmatch.pipeline.section import AddedLater, Section
 from kdmatch.searchable import Searchable
@@ -314,5 +315,13 @@ class Config(Section):
         return self.student(student).distillation or self.distillation
 
     def student(self, name: str) -> StudentConfig:
-        """The section of a student."""
-        return {str(known): found for known, found in self.students.items()}[name]
+        """The section of a student.
+
+        Raises:
+            UserError: if there is no such student.
+        """
+        sections = {str(known): found for known, found in self.students.items()}
+        if name not in sections:
+            meant = did_you_mean(name, sections, f"this config has {', '.join(sections)}")
+            raise UserError(f"no student {name!r}; {meant}")
+        return sections[name]

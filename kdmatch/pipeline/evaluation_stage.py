@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kdmatch.evaluation.evaluate import compare_scores, evaluate_scores
+from kdmatch.evaluation.evaluate import evaluate_and_compare
 from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.scoring import score_models
@@ -47,9 +47,10 @@ def evaluate_table(
         "seed": config.seed,
     }
     scores = teachers | students
-    models = evaluate_scores(rows.label, rows.group, scores, **settings)
     pairs = _comparisons(list(teachers), list(students))
-    compared = compare_scores(rows.label, rows.group, scores, pairs, COMPARED, **settings)
+    models, compared = evaluate_and_compare(
+        rows.label, rows.group, scores, pairs, COMPARED, **settings
+    )
     if scores_file is not None:
         columns = {f"score_{name}": np.atleast_2d(one)[0] for name, one in scores.items()}
         pq.write_table(

@@ -8,16 +8,13 @@ import keras
 from kdmatch.data.batches import TrainingBatches
 from kdmatch.data.rows import Labels
 from kdmatch.distillation.training import predict_logits
-from kdmatch.errors import UserError, did_you_mean
 from kdmatch.evaluation.evaluate import evaluate_scores
 from kdmatch.models.matcher import Matcher, with_logits
-from kdmatch.models.textcnn import TextCnnMatcher
-from kdmatch.pipeline.config import ModelConfig
 from kdmatch.pipeline.config_loader import load_config
 from kdmatch.pipeline.run_directory import require_done, require_run
 from kdmatch.pipeline.student_stage import student_pairs
 from kdmatch.pipeline.text_stage import load_ids
-from kdmatch.pipeline.training_stage import encoder_kind, start_matcher
+from kdmatch.pipeline.training_stage import encoder_kind, kind_of_ids, start_matcher
 
 
 class RunData:
@@ -44,11 +41,11 @@ class RunData:
             seed: int. Of the weights that come from nowhere.
         """
         keras.utils.set_random_seed(seed)
-        return start_matcher(self._model(name), self.root / "text", self.root / "teacher")
+        return start_matcher(self.config.student(name), self.root / "text", self.root / "teacher")
 
     def losses(self, name: str) -> dict[str, Any]:
         """The config's keyword arguments of `Distiller` for a student."""
-        model = self._model(name)
+        model = self.config.student(name)
         return self.config.distillation_of(name).model_dump() | {"hard": model.training.hard}
 
     def batches(
@@ -59,7 +56,7 @@ class RunData:
         Hand `batches.for_fit()` to `fit`, with `steps_per_epoch=len(batches)` and
         `shuffle=False`.
         """
-        model = self._model(name)
+        model = self.config.student(name)
         return TrainingBatches(
             student_pairs(self.root, encoder_kind(model.preset)),
             batch_size,
@@ -75,7 +72,7 @@ class RunData:
         Returns:
             `{metric: {"value", "low", "high"}}`, as of `kdmatch.evaluation.evaluate_scores`.
         """
-        kind = "words" if isinstance(student, TextCnnMatcher) else "wordpiece"
+        kind = kind_of_ids(type(student))
         rows = Labels.load(self.root / "data" / "valid.parquet")
         logits = predict_logits(with_logits(student), load_ids(self.root / "text" / "valid", kind))
         return evaluate_scores(
@@ -86,10 +83,3 @@ class RunData:
             resamples=self.config.evaluation.resamples,
             seed=self.config.seed,
         )["student"]
-
-    def _model(self, name: str) -> ModelConfig:
-        names = list(map(str, self.config.students))
-        if name not in names:
-            meant = did_you_mean(name, names, f"there are {', '.join(names)}")
-            raise UserError(f"{self.root}: no student {name!r}; {meant}")
-        return self.config.student(name)

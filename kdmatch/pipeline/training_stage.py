@@ -41,7 +41,12 @@ Start = Callable[[ModelConfig, Path, Path | None], Matcher]
 
 def encoder_kind(preset: str) -> str:
     """`wordpiece` or `words`: which ids a preset's matcher reads."""
-    return "words" if issubclass(matcher_class(preset), TextCnnMatcher) else "wordpiece"
+    return kind_of_ids(matcher_class(preset))
+
+
+def kind_of_ids(matcher: type[keras.Model]) -> str:
+    """The same of a matcher's class."""
+    return "words" if issubclass(matcher, TextCnnMatcher) else "wordpiece"
 
 
 def training_pairs(

@@ -10,7 +10,7 @@ import numpy as np
 
 from kdmatch.data.rows import Labels
 from kdmatch.errors import UserError
-from kdmatch.evaluation.evaluate import compare_scores, evaluate_scores
+from kdmatch.evaluation.evaluate import evaluate_and_compare
 from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.config_loader import merge, parse_config
 from kdmatch.pipeline.console import Console
@@ -145,8 +145,9 @@ def _compare(
     }
     pairs = [(name, NOTHING if name.startswith("+") else WHOLE) for name in scores if name != WHOLE]
     seeds = {name: np.stack(found) for name, found in scores.items()}
-    rows = (valid.label, valid.group)
-    models = evaluate_scores(*rows, seeds, **settings)
+    models, compared = evaluate_and_compare(
+        valid.label, valid.group, seeds, pairs, metrics=("auc",), **settings
+    )
     return {
         "dataset": config.name,
         "split": "valid",
@@ -155,5 +156,5 @@ def _compare(
             name: {"auc": model["auc"], "seeds": {"auc": model["seeds"]["auc"]}}
             for name, model in models.items()
         },
-        "comparisons": compare_scores(*rows, seeds, pairs, ("auc",), **settings),
+        "comparisons": compared,
     }

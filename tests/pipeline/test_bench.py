@@ -69,9 +69,8 @@ def test_products_in_bfloat16_are_measured_where_the_model_has_them(
     output = bench(run, *options, "--documents", "2", "--json", str(numbers))
     found = json.loads(numbers.read_text("utf-8"))
     measured = [(row["model"], row["engine"]) for row in found["rows"]]
-    assert measured == [
-        *(("albert", "savedmodel"), ("albert", "bfloat16"), ("textcnn", "savedmodel"))
-    ]
+    here = [("albert", "savedmodel"), ("albert", "bfloat16"), ("textcnn", "savedmodel")]
+    assert measured == here
     assert "textcnn, bfloat16: text_cnn_matcher has no graph in bfloat16" in output
     (agreement,) = found["agreement"]
     assert 0 < agreement["max_difference"] < 0.05
