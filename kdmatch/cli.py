@@ -250,12 +250,20 @@ def entry_point() -> None:
     """Run the command line; a user's mistake is one line and exit status 2."""
     try:
         app()
-    except (UserError, OSError) as error:
+    except (UserError, OSError, ModuleNotFoundError) as error:
         if os.environ.get("KDMATCH_DEBUG"):
             raise
-        message = str(error)
-        if isinstance(error, OSError):
-            place = f"{error.filename}: " if error.filename else ""
-            message = f"{place}{error.strerror or error} (--debug shows where)"
-        typer.echo(f"kdmatch: {message}", err=True)
+        typer.echo(f"kdmatch: {_one_line(error)}", err=True)
         raise SystemExit(2) from None
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror or error} (--debug shows where)"
+    if isinstance(error, ModuleNotFoundError):
+        return (
+            f"this command needs the Python module {error.name!r}, which is not installed; "
+            "install kdmatch with all it requires (--debug shows where)"
+        )
+    return str(error)

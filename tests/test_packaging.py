@@ -133,12 +133,26 @@ def test_a_mistake_is_one_line(arguments: tuple[str, ...], named: str, tmp_path:
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.skipif(importlib.util.find_spec("grpc") is None, reason="quickstart needs gRPC")
 def test_what_the_system_refuses_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     done = _kdmatch("quickstart", "--out", "taken", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1, done.stderr
     assert re.match(r"kdmatch: taken.*: (File exists|Not a directory) \(--debug", done.stderr)
+
+
+def test_a_missing_package_is_one_line(tmp_path: Path) -> None:
+    """As on a machine of docs/jax.md, which trains without TensorFlow and gRPC."""
+    code = (
+        "import sys; sys.modules['grpc'] = None; sys.argv = ['kdmatch', 'quickstart'];"
+        "from kdmatch.cli import entry_point; entry_point()"
+    )
+    done = _python("-c", code, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("kdmatch: this command needs the Python module 'grpc'")
+    assert not list(tmp_path.iterdir())
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
