@@ -1,7 +1,9 @@
 """Where a matcher's weights begin: a teacher, word vectors, an encoder like its own."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import keras
 import numpy as np
 
 from kdmatch.errors import UserError
@@ -25,7 +27,8 @@ def start_from_teacher(
     are projected onto the same directions; the projection back is the ridge
     regression from the student's normalised embeddings to the teacher's, over
     random tokens at random places. The
-    shared layer and, where widths agree, the head are copied.
+    shared layer and, where widths agree, the head are copied; of a feed-forward
+    block wider than the student's, the units that matter most.
 
     Args:
         student: AlbertMatcher with the teacher's hidden size and vocabulary.
@@ -40,6 +43,8 @@ def start_from_teacher(
     """
     source, target = teacher.encoder, student.encoder
     one_layer = sizes_of(target) | {"num_layers": 1}  # shared, however often it is passed
+    if target.intermediate_dim < source.intermediate_dim:
+        one_layer["intermediate_dim"] = source.intermediate_dim
     check_sizes("start from teacher", sizes_of(source), one_layer, [layer])
     tokens = embedding_weights(source, "token_embedding")
     positions = embedding_weights(source, "position_embedding")
@@ -68,12 +73,55 @@ def start_from_teacher(
     y = _normalise(tokens[picked] + positions[place] + kept_segments[side]) * scale + shift
     with_bias = np.concatenate([x, np.ones((len(x), 1))], axis=1)
     # Normalised rows sum to zero, so plain least squares has no unique, and no small, answer.
-    gram = with_bias.T @ with_bias + 1e-3 * len(x) * np.eye(with_bias.shape[1])
-    solution = np.linalg.solve(gram, with_bias.T @ y)
+    solution = _ridge(with_bias, y)
     target.get_layer("embedding_projection").set_weights([solution[:-1], solution[-1]])
     shared = [one for one in target.layers if "inner_layer" in one.name]
-    shared[0].set_weights(source.get_layer(f"transformer_layer_{layer}").get_weights())
+    _copy_layer(shared[0], source.get_layer(f"transformer_layer_{layer}"), y)
     _copy_head(student, teacher)
+
+
+def _copy_layer(target: Any, source: Any, x: np.ndarray) -> None:
+    """Copy a transformer layer; of a wider feed-forward block, the units that matter most.
+
+    Units are ranked by the deviation of what they add to the block's output, and the kept ones'
+    outgoing weights are the ridge regression to the output of all.
+
+    Args:
+        target, source: KerasHub's `TransformerEncoder`; alike but for the block's width.
+        x: float `(samples, hidden)`. The layer's inputs, to rank the units on.
+    """
+    own, values = _by_name(target), {n: v.numpy() for n, v in _by_name(source).items()}
+    inner, outer = "feedforward_intermediate_dense", "feedforward_output_dense"
+    width = own[f"{inner}/bias"].shape[0]
+    if width < len(values[f"{inner}/bias"]):
+        norm = "self_attention_layer_norm"
+        z = _normalise(x) * values[f"{norm}/gamma"] + values[f"{norm}/beta"]
+        z = z @ values[f"{inner}/kernel"] + values[f"{inner}/bias"]
+        active = keras.ops.convert_to_numpy(keras.ops.gelu(z.astype(np.float32)))
+        onward = values[f"{outer}/kernel"]
+        adds = active.std(axis=0) * np.linalg.norm(onward, axis=1)
+        kept = np.sort(np.argsort(-adds)[:width])
+        values[f"{inner}/kernel"] = values[f"{inner}/kernel"][:, kept]
+        values[f"{inner}/bias"] = values[f"{inner}/bias"][kept]
+        # Around the means, so that the bias is not shrunk.
+        means, total = active.mean(axis=0), active @ onward
+        fitted = _ridge(active[:, kept] - means[kept], total - total.mean(axis=0))
+        values[f"{outer}/kernel"] = fitted
+        values[f"{outer}/bias"] = (
+            values[f"{outer}/bias"] + total.mean(axis=0) - means[kept] @ fitted
+        )
+    for name, variable in own.items():
+        variable.assign(values[name])
+
+
+def _by_name(layer: keras.Layer) -> dict[str, keras.Variable]:
+    return {variable.path.partition(f"{layer.name}/")[2]: variable for variable in layer.weights}
+
+
+def _ridge(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The matrix that takes rows of `x` to those of `y`, kept small where there are many."""
+    gram = x.T @ x + 1e-3 * len(x) * np.eye(x.shape[1])
+    return np.linalg.solve(gram, x.T @ y)
 
 
 def _copy_head(student: AlbertMatcher, teacher: BertMatcher) -> None:

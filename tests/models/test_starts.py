@@ -191,11 +191,30 @@ def test_a_student_begins_with_its_teachers_words_and_layer(teacher_matches):
         assert (own == other).all()
 
 
+def test_a_narrower_student_begins_with_the_units_that_matter_most():
+    teacher = shaken(BertMatcher(num_layers=2, **SIZES))
+    source = teacher.encoder.get_layer("transformer_layer_1")
+    outer = source._feedforward_output_dense
+    quiet = [0, 5, 6, 11, 17, 20]
+    kernel = numpy(outer.kernel).copy()
+    kernel[quiet] = 0.01 * kernel[quiet]
+    outer.kernel.assign(kernel)
+    sizes = {**SIZES, "intermediate_dim": SIZES["intermediate_dim"] - len(quiet)}
+    student = AlbertMatcher(embedding_dim=HIDDEN - 3, **sizes)
+    start_from_teacher(student, teacher, layer=1)
+    (shared,) = [one for one in student.encoder.layers if "inner_layer" in one.name]
+    kept = np.delete(numpy(source._feedforward_intermediate_dense.kernel), quiet, axis=1)
+    assert (numpy(shared._feedforward_intermediate_dense.kernel) == kept).all()
+    x = np.random.default_rng(4).normal(size=(3, 7, HIDDEN)).astype(np.float32)
+    wanted, found = numpy(source(x)), numpy(shared(x))
+    assert np.abs(found - wanted).max() < 0.05 * np.abs(wanted).max()
+
+
 def test_a_student_that_does_not_fit_its_teacher():
     teacher = BertMatcher(num_layers=1, **SIZES)
     for sizes, part in (
         ({"hidden_dim": 8}, "hidden_dim is 16"),
-        ({"intermediate_dim": 8}, "intermediate_dim is 24"),
+        ({"intermediate_dim": 32}, "intermediate_dim is 24"),
         ({"max_sequence_length": 64}, "20 positions"),
     ):
         student = AlbertMatcher(embedding_dim=8, **{**SIZES, **sizes})
