@@ -129,6 +129,19 @@ def check_sizes(
     return taken
 
 
+def check_teacher_sizes(teacher: Mapping[str, int], student: Mapping[str, int], layer: int) -> None:
+    """Check that a 1-layer student can start from a layer of its teacher.
+
+    Its layer is shared, however often it is passed, and its feed-forward block may be narrower.
+
+    Raises:
+        UserError: if it cannot.
+    """
+    width = max(student["intermediate_dim"], teacher["intermediate_dim"])
+    sizes = {**student, "num_layers": 1, "intermediate_dim": width}
+    check_sizes("start from teacher", teacher, sizes, [layer])
+
+
 def start_from_pretrained(
     matcher: BertMatcher, folder: Path, take_layers: Sequence[int] | None = None
 ) -> None:

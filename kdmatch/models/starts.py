@@ -9,7 +9,7 @@ import numpy as np
 from kdmatch.errors import UserError
 from kdmatch.models.albert import AlbertMatcher
 from kdmatch.models.bert import BertMatcher
-from kdmatch.models.pretrained import check_sizes, embedding_weights, sizes_of
+from kdmatch.models.pretrained import check_teacher_sizes, embedding_weights, sizes_of
 from kdmatch.models.textcnn import TextCnnMatcher
 
 
@@ -42,10 +42,7 @@ def start_from_teacher(
         UserError: if the hidden sizes or vocabularies differ.
     """
     source, target = teacher.encoder, student.encoder
-    one_layer = sizes_of(target) | {"num_layers": 1}  # shared, however often it is passed
-    if target.intermediate_dim < source.intermediate_dim:
-        one_layer["intermediate_dim"] = source.intermediate_dim
-    check_sizes("start from teacher", sizes_of(source), one_layer, [layer])
+    check_teacher_sizes(sizes_of(source), sizes_of(target), layer)
     tokens = embedding_weights(source, "token_embedding")
     positions = embedding_weights(source, "position_embedding")
     segments = embedding_weights(source, "segment_embedding")

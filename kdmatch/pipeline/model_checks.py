@@ -3,7 +3,12 @@
 from kdmatch.errors import UserError
 from kdmatch.models.albert import AlbertMatcher
 from kdmatch.models.bert import BertMatcher
-from kdmatch.models.pretrained import check_sizes, pretrained_sizes, resolve_pretrained
+from kdmatch.models.pretrained import (
+    check_sizes,
+    check_teacher_sizes,
+    pretrained_sizes,
+    resolve_pretrained,
+)
 from kdmatch.models.registry import matcher_arguments, matcher_class
 from kdmatch.models.textcnn import TextCnnMatcher
 from kdmatch.pipeline.config import Config, ModelConfig
@@ -66,8 +71,7 @@ def _check_teacher(config: Config, model: ModelConfig) -> None:
         source, target = (
             matcher_arguments(one.preset, **one.arguments) for one in (config.teacher, model)
         )
-        layer = (model.take_layers or [0])[:1]
-        check_sizes("start from teacher", source, target | {"num_layers": 1}, layer)
+        check_teacher_sizes(source, target, (model.take_layers or [0])[0])
 
 
 def _check_length(config: Config, model: ModelConfig) -> None:
