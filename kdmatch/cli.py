@@ -230,16 +230,22 @@ def report(
     runs: Annotated[list[Path], typer.Argument(help="Run directories, compared side by side.")],
     out: Annotated[Path, typer.Option(help="The HTML file.")] = Path("report.html"),
     markdown: Annotated[bool, typer.Option(help="Print metric tables as Markdown.")] = False,
+    ablations: Annotated[
+        bool, typer.Option("--ablations", help="Print their ablations as a Markdown page.")
+    ] = False,
 ) -> None:
     """Write one HTML file about one or more runs, or print their tables as Markdown.
 
     Example: [cyan]kdmatch report runs/homedepot runs/qbqtc --out report.html[/cyan]
     """
+    from kdmatch.evaluation.ablation_table import ablations_markdown
     from kdmatch.evaluation.report import write_report
     from kdmatch.evaluation.run_record import read_run
     from kdmatch.evaluation.table import markdown_table
 
-    if markdown:
+    if ablations:
+        typer.echo(ablations_markdown(runs))
+    elif markdown:
         for run in runs:
             typer.echo(f"{run.name}\n\n{markdown_table(read_run(run).metrics)}\n")
     else:

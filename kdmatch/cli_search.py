@@ -7,11 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from kdmatch.cli_shared import (
+    ColumnOption,
     IncludeOption,
     JobsOption,
     JsonOption,
     SetOption,
     load_backend,
+    read_rows,
     write_json,
 )
 from kdmatch.errors import UserError
@@ -113,22 +115,37 @@ def ablate(
     seeds: Annotated[
         list[int] | None, typer.Option("--seed", help="Train each variant with this; repeatable.")
     ] = None,
+    losses: Annotated[
+        bool,
+        typer.Option(
+            "--losses",
+            help="Not lever by lever, but from labels alone to the recipe, loss after loss.",
+        ),
+    ] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Compare on this labelled file, not on valid.", show_default=False),
+    ] = None,
+    column: ColumnOption = None,
     jobs: JobsOption = None,
     markdown: Annotated[bool, typer.Option(help="Print a Markdown table.")] = False,
     set_: SetOption = None,
     include: IncludeOption = None,
     json_file: JsonOption = None,
 ) -> None:
-    """Show what each lever of a student's recipe is worth, on valid.
+    """Show what each part of a student's recipe is worth, on valid or any labelled file.
 
     Trains the recipe without each lever, and labels alone with each lever, on the run's data and
-    teachers. Called again, it goes on where it was.
+    teachers. Called again, it goes on where it was. The numbers are left in ablation/STUDENT/.
 
     Example: [cyan]kdmatch ablate configs/qbqtc.yaml --out runs/qbqtc --student textcnn[/cyan]
     """
     from kdmatch.pipeline.config_loader import load_config
 
     settings = load_config(config, set_, include)
+    rows = None
+    if data is not None:
+        rows = data.stem, read_rows(settings, data, column, labelled=True)
     load_backend()
     from rich import print as rich_print
 
@@ -138,7 +155,10 @@ def ablate(
     from kdmatch.search.ablation import ablate as ablate_student
 
     chosen = seeds or settings.seeds[:1]
-    found = ablate_student(settings, out, student, chosen, Console(), jobs or default_jobs())
+    of = "losses" if losses else "levers"
+    found = ablate_student(
+        settings, out, student, chosen, Console(), jobs or default_jobs(), of, rows
+    )
     if markdown:
         typer.echo(ablation_markdown(found))
     else:

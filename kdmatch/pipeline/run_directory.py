@@ -128,8 +128,16 @@ class RunDirectory:
         if last:
             raise LastStageDone
 
+    def is_done(self, stage: Stage) -> bool:
+        """Whether the stage is done, from what it would be made from now."""
+        key = self._key(stage.inputs, stage.after)
+        return _read_key(self.root / stage.name / "done.json") == key
+
+    def _key(self, inputs: Mapping[str, Any], after: list[str]) -> str:
+        return stage_key({"inputs": inputs, "after": [self.keys[other] for other in after]})
+
     def _is_missing(self, name: str, inputs: Mapping[str, Any], after: list[str]) -> bool:
-        key = stage_key({"inputs": inputs, "after": [self.keys[other] for other in after]})
+        key = self._key(inputs, after)
         self.keys[name] = key
         self._made_from[name] = {other: self.keys[other] for other in after}
         if _read_key(self.root / name / "done.json") != key:

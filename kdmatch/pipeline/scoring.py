@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kdmatch.data.ids import PairIds
 from kdmatch.data.rows import Rows
 from kdmatch.errors import UserError
 from kdmatch.pipeline.config import Config, ModelConfig
@@ -52,11 +53,7 @@ def score_models(
     seeds = [seed for folder in folders for seed in _seed_folders(config, folder)]
     require_done(root, ["scores", *(seed.relative_to(root).as_posix() for seed in seeds)])
     rows = Rows.from_table(table)
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "rows.parquet"
-        pq.write_table(table, path)
-        encode_file(path, root / "text", Path(scratch) / "rows")
-        ids = {kind: load_ids(Path(scratch) / "rows", kind) for kind in ("wordpiece", "words")}
+    ids = encode_table(table, root)
 
     def logits(folder: Path, model: ModelConfig) -> np.ndarray:
         return matcher_logits(folder, ids[encoder_kind(model.preset)], console)
@@ -80,6 +77,15 @@ def score_models(
         for folder in folders
     }
     return rows, teachers, students
+
+
+def encode_table(table: pa.Table, root: Path) -> dict[str, PairIds]:
+    """A table's ids under a run's encoders, by their kind."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "rows.parquet"
+        pq.write_table(table, path)
+        encode_file(path, root / "text", Path(scratch) / "rows")
+        return {kind: load_ids(Path(scratch) / "rows", kind) for kind in ("wordpiece", "words")}
 
 
 def model_names(config: Config) -> list[str]:

@@ -31,7 +31,7 @@ def train_students(work: Run) -> None:
         for seed in work.config.seeds:
             stages.append(student_stage(work, work.config, name, seed))
             if work.config.control:
-                stages.append(_control_stage(work, name, seed))
+                stages.append(control_stage(work, work.config, name, seed))
     work.directory.stages(stages, work.jobs)
 
 
@@ -60,15 +60,15 @@ def student_stage(
     )
 
 
-def _control_stage(work: Run, student: str, seed: int) -> Stage:
+def control_stage(work: Run, config: Config, student: str, seed: int) -> Stage:
     """The stage that trains a student on labels alone, as long as with its teachers."""
-    model = work.config.student(student)
-    margin = work.config.distillation_of(student).margin
+    model = config.student(student)
+    margin = config.distillation_of(student).margin
     return Stage(
         f"students/{student}_control/seed-{seed}",
         {"model": model.model_copy(update={"distillation": None}), "margin": margin, "seed": seed},
         ["text", *(["teacher"] if model.start == "teacher" else [])],
-        partial(_train, work.config, work.root, student, seed, False, "auc"),
+        partial(_train, config, work.root, student, seed, False, "auc"),
     )
 
 

@@ -1,14 +1,17 @@
-"""What each lever of a recipe is worth: without it, and with it alone."""
+"""What a recipe's parts are worth: without each lever, with it alone, loss after loss."""
 
 import copy
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from kdmatch.data.rows import Labels
+from kdmatch.data.rows import Rows
 from kdmatch.errors import UserError
 from kdmatch.evaluation.evaluate import evaluate_and_compare
 from kdmatch.pipeline.config import Config
@@ -16,12 +19,14 @@ from kdmatch.pipeline.config_loader import merge, parse_config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.json_files import write_json
 from kdmatch.pipeline.run import prepare_students
-from kdmatch.pipeline.student_stage import student_stage
+from kdmatch.pipeline.run_directory import Stage
+from kdmatch.pipeline.scoring import encode_table
+from kdmatch.pipeline.student_stage import control_stage, student_stage
 from kdmatch.pipeline.teacher_stage import matcher_logits
-from kdmatch.pipeline.text_stage import load_ids
 from kdmatch.pipeline.training_stage import encoder_kind
+from kdmatch.pipeline.work import Run
 
-WHOLE, NOTHING = "recipe", "labels"
+WHOLE, NOTHING, CONTROL = "recipe", "labels", "control"
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ LEVERS: dict[str, Lever] = {
     "start": Lever({"start": "scratch"}),
     "average": Lever({"training": {"average": 0.0}}),
 }
+_LABELS = {"distillation": {"beta": 0.0}}  # what switches the hard loss off
 
 
 def variants(config: Config, student: str) -> dict[str, Config]:
@@ -68,15 +74,38 @@ def variants(config: Config, student: str) -> dict[str, Config]:
     return found | {NOTHING: bare}
 
 
+def losses(config: Config, student: str) -> dict[str, Config]:
+    """Configs by name: the control, then one loss more at a time, transfer rows, and the recipe.
+
+    What the matcher is told and where it starts is the recipe's in all of them.
+    """
+    pairs = without(config, student, ["transfer"])
+    found = {CONTROL: config}
+    found["soft"] = _merged(without(pairs, student, ["relevance"]), student, _LABELS)
+    found["soft + hard"] = without(pairs, student, ["relevance"])
+    found["soft + hard + relevance"] = pairs
+    return found | {WHOLE: config}
+
+
+VARIANTS = {"levers": variants, "losses": losses}
+
+
 def without(config: Config, student: str, levers: Sequence[str]) -> Config:
     """The config with some levers off for a student."""
-    raw = config.model_dump(mode="json")
     for name in levers:
-        lever = copy.deepcopy(LEVERS[name])  # what is merged into a config becomes part of it
-        merge(raw, {"students": {student: lever.student}})
-        merge(raw, dict(lever.run))
-    section = raw["students"][student]
-    section["arguments"] = {k: v for k, v in section["arguments"].items() if v is not None}
+        config = _merged(config, student, LEVERS[name].student, LEVERS[name].run)
+    return config
+
+
+def _merged(
+    config: Config, student: str, section: Mapping[str, Any], rest: Mapping[str, Any] | None = None
+) -> Config:
+    """The config with other keys in a student's section and elsewhere; None drops an argument."""
+    raw = config.model_dump(mode="json")
+    # What is merged into a config becomes part of it.
+    merge(raw, copy.deepcopy({"students": {student: section}, **(rest or {})}))
+    own = raw["students"][student]
+    own["arguments"] = {k: v for k, v in own["arguments"].items() if v is not None}
     return parse_config(raw, "ablation")
 
 
@@ -87,11 +116,14 @@ def ablate(
     seeds: Sequence[int],
     console: Console,
     jobs: int = 1,
+    of: str = "levers",
+    rows: tuple[str, pa.Table] | None = None,
 ) -> dict[str, Any]:
-    """Train every variant of a student's recipe and compare them on valid.
+    """Train every variant of a student's recipe and compare them.
 
     Each is a stage `ablation/STUDENT/VARIANT/seed-N` of the run, so a killed
-    call goes on; the data, ids and teachers' scores are the run's.
+    call goes on; the data, ids and teachers' scores are the run's, and so are the
+    recipe and the control where the run has them.
 
     Args:
         config: Config.
@@ -100,11 +132,14 @@ def ablate(
         seeds: sequence of int. Each variant is trained once for each.
         console: Console.
         jobs: int. Variants trained at a time.
+        of: str. "levers" or "losses", of `VARIANTS`.
+        rows: the name of a split and its labelled pyarrow.Table in the dataset's
+            schema; the run's valid by default.
 
     Returns:
-        the contents of `ablation/STUDENT/metrics.json`: as a run's, the models
-        being variants, compared with the recipe or, the `+` ones, with labels
-        alone.
+        the contents of `ablation/STUDENT/OF-SPLIT.json`: as a run's `metrics.json`, the
+        models being variants, compared with the recipe and with the control, the `+`
+        levers with labels alone.
 
     Raises:
         UserError: if the config has no such student.
@@ -113,45 +148,55 @@ def ablate(
         known = ", ".join(config.students)
         raise UserError(f"--student {student}: this config has {known}")
     work = prepare_students(config, root, console)
-    valid = Labels.load(root / "data" / "valid.parquet")
-    ways = variants(config, student)
+    ways = VARIANTS[of](config, student)
     stages = {
-        (name, seed): student_stage(work, way, student, seed, _stage_name(student, name, seed))
+        (name, seed): _stage(work, way, student, name, seed)
         for name, way in ways.items()
         for seed in seeds
     }
     work.directory.stages(list(stages.values()), jobs)
-    ids = load_ids(root / "text" / "valid", encoder_kind(config.student(student).preset))
+    split, table = rows or ("valid", pq.read_table(root / "data" / "valid.parquet"))
+    ids = encode_table(table, root)[encoder_kind(config.student(student).preset)]
     scores = {
-        name: [matcher_logits(root / stages[name, seed].name, ids, console) for seed in seeds]
+        name: np.stack(
+            [matcher_logits(root / stages[name, seed].name, ids, console) for seed in seeds]
+        )
         for name in ways
     }
-    found = _compare(config, student, valid, scores)
-    write_json(root / "ablation" / student / "metrics.json", found)
+    found = {
+        "dataset": config.name,
+        "split": split,
+        "of": of,
+        "student": student,
+        **_compare(config, Rows.from_table(table), scores),
+    }
+    write_json(root / "ablation" / student / f"{of}-{split}.json", found)
     return found
 
 
-def _stage_name(student: str, variant: str, seed: int) -> str:
-    return f"ablation/{student}/{variant.replace(' ', '')}/seed-{seed}"
+def _stage(work: Run, way: Config, student: str, name: str, seed: int) -> Stage:
+    """The run's own training where it is the same and done, else one of the ablation's."""
+    make = control_stage if name == CONTROL else student_stage
+    own = make(work, way, student, seed)
+    if work.directory.is_done(own):
+        return own
+    return dataclasses.replace(own, name=f"ablation/{student}/{name.replace(' ', '')}/seed-{seed}")
 
 
-def _compare(
-    config: Config, student: str, valid: Labels, scores: Mapping[str, Sequence[np.ndarray]]
-) -> dict[str, Any]:
-    settings: dict[str, Any] = {
-        "positive_threshold": config.data.positive_threshold,
-        "resamples": config.evaluation.resamples,
-        "seed": config.seed,
-    }
+def _compare(config: Config, rows: Rows, scores: Mapping[str, np.ndarray]) -> dict[str, Any]:
     pairs = [(name, NOTHING if name.startswith("+") else WHOLE) for name in scores if name != WHOLE]
-    seeds = {name: np.stack(found) for name, found in scores.items()}
+    pairs += [(name, CONTROL) for name in scores if CONTROL in scores and name != CONTROL]
     models, compared = evaluate_and_compare(
-        valid.label, valid.group, seeds, pairs, metrics=("auc",), **settings
+        rows.label,
+        rows.group,
+        scores,
+        pairs,
+        metrics=("auc",),
+        positive_threshold=config.data.positive_threshold,
+        resamples=config.evaluation.resamples,
+        seed=config.seed,
     )
     return {
-        "dataset": config.name,
-        "split": "valid",
-        "student": student,
         "models": {
             name: {"auc": model["auc"], "seeds": {"auc": model["seeds"]["auc"]}}
             for name, model in models.items()

@@ -42,7 +42,8 @@ def test_an_ablation_trains_compares_and_goes_on(run: MakeRun, monkeypatch) -> N
     path, root = run()
     config = load_config(path)
     found = ablation.ablate(config, root, "textcnn", [1], Console(quiet=True))
-    assert json.loads((root / "ablation/textcnn/metrics.json").read_text("utf-8")) == found
+    written = (root / "ablation/textcnn/levers-valid.json").read_text("utf-8")
+    assert json.loads(written) == found
     assert set(found["models"]) == {"recipe", "- soft", "+ soft", "labels"}
     assert all(len(model["seeds"]["auc"]) == 1 for model in found["models"].values())
     against = {(one["a"], one["b"]): one for one in found["comparisons"]}
@@ -55,9 +56,63 @@ def test_an_ablation_trains_compares_and_goes_on(run: MakeRun, monkeypatch) -> N
     difference = against["+ soft", "labels"]["difference"]
     assert difference == pytest.approx(values["+ soft"] - values["labels"])
     weights = root / "ablation/textcnn/-soft/seed-1/model.weights.h5"
-    written = weights.stat().st_mtime_ns
+    trained = weights.stat().st_mtime_ns
     again = ablation.ablate(config, root, "textcnn", [1], Console(quiet=True))
-    assert (weights.stat().st_mtime_ns, again) == (written, found)
+    assert (weights.stat().st_mtime_ns, again) == (trained, found)
+
+
+def test_losses_come_one_after_the_other(run: MakeRun) -> None:
+    from kdmatch.search.ablation import losses
+
+    config = load_config(run()[0])
+    found = losses(config, "textcnn")
+    recipe, share = config.distillation_of("textcnn"), config.transfer.share
+    assert 0 not in (recipe.alpha, recipe.beta, recipe.gamma, share)
+    weights = {
+        name: (*(float(getattr(way.distillation_of("textcnn"), key)) for key in keys), way_share)
+        for keys in [("alpha", "beta", "gamma")]
+        for name, way in found.items()
+        for way_share in [way.transfer.share]
+    }
+    assert weights == {
+        "control": (recipe.alpha, recipe.beta, recipe.gamma, share),  # trained as the control is
+        "soft": (recipe.alpha, 0, 0, 0),
+        "soft + hard": (recipe.alpha, recipe.beta, 0, 0),
+        "soft + hard + relevance": (recipe.alpha, recipe.beta, recipe.gamma, 0),
+        "recipe": (recipe.alpha, recipe.beta, recipe.gamma, share),
+    }
+
+
+@pytest.mark.slow
+def test_losses_take_what_the_run_has_and_compare_on_any_rows(run: MakeRun) -> None:
+    import pyarrow.parquet as pq
+
+    import kdmatch.search.ablation as ablation
+    from kdmatch.pipeline.evaluation_stage import evaluate_table
+    from kdmatch.pipeline.run import run as run_stages
+
+    path, root = run()
+    config = load_config(path)
+    seed = config.seeds[0]
+    run_stages(config, root, Console(quiet=True), until="students")
+    table = pq.read_table(root / "data" / "test.parquet")
+    found = ablation.ablate(
+        config, root, "textcnn", [seed], Console(quiet=True), of="losses", rows=("test", table)
+    )
+    assert (found["split"], list(found["models"])) == (
+        "test",
+        list(ablation.losses(config, "textcnn")),
+    )
+    trained = {one.parent.parent.name for one in root.glob("ablation/textcnn/*/*/done.json")}
+    assert {"soft", "soft+hard", "soft+hard+relevance"} <= trained
+    # What the run has trained is not trained again, and measures what the run measured.
+    run_found = evaluate_table(config, root, table, "test", Console(quiet=True))["models"]
+    for name, of_run in (("recipe", "textcnn"), ("control", "textcnn_control")):
+        assert name not in trained
+        auc = found["models"][name]["auc"]["value"]
+        assert auc == pytest.approx(run_found[of_run]["auc"]["value"], abs=1e-6)
+    against = {(one["a"], one["b"]) for one in found["comparisons"]}
+    assert {("soft", "control"), ("soft", "recipe"), ("recipe", "control")} <= against
 
 
 def test_a_student_that_the_config_lacks_is_named(run: MakeRun) -> None:
