@@ -58,7 +58,7 @@ def write_best(
         where = f"all rows, where it is the best of {len(full)}"
         where += ", and the config's own values" if row.get("own") else ""
     text = (
-        f"# {student}: trial {best.trial_id} of {len(finished)} on {config.name}: "
+        f"# {student}: trial {best.trial_id} ({len(finished)} finished) on {config.name}: "
         f"{search.objective} {value:.4f} on valid,\n"
         f"# trained on {where} ({search.tuner}, seed {search.seed}).\n"
         f"# kdmatch run CONFIG --out RUN --include {BEST}\n"

@@ -326,6 +326,6 @@ def test_the_yaml_of_the_winner_says_where_it_comes_from(run: MakeRun) -> None:
     config, root = run(trials=1)
     do(config, root)
     text = (root / "search" / "textcnn" / "best_hyperparameters.yaml").read_text("utf-8")
-    assert text.startswith("# textcnn: trial 0 of 1 on tiny: auc 0.")
+    assert text.startswith("# textcnn: trial 0 (1 finished) on tiny: auc 0.")
     assert "trained on 0.4 of the training queries" in text
     assert set(yaml.safe_load(text)) == {"students"}

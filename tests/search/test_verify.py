@@ -80,7 +80,7 @@ def test_a_collapse_costs_its_row_only(tmp_path: Path, monkeypatch) -> None:
     assert found["spearman"] == pytest.approx(-0.5)  # ranks 1, 2, 3 and 2, 3, 1
     assert verify.verify_top(work, oracle, "albert", [], 3) == rows
     text = best_yaml(tmp_path)
-    assert "trial 2 of 3 on shop: auc 0.8000 on valid" in text
+    assert "trial 2 (3 finished) on shop: auc 0.8000 on valid" in text
     assert "trained on all rows, where it is the best of 2 (" in text
     assert yaml.safe_load(text) == {"students": {"albert": {"a": "2"}}}
 
@@ -107,13 +107,13 @@ def test_what_compares_trials_that_are_not_the_best_any_more_is_dropped(
         return best_yaml(tmp_path)
 
     verify.verify_top(work, oracle, "albert", [], 2)
-    assert "trial 2 of 3" in write()
+    assert "trial 2 (3 finished)" in write()
     assert (folder / "verify.json").exists()
     # As it was written before the config's own values were verified too.
     old = json.loads((folder / "verify.json").read_text("utf-8"))
     rows = [{k: v for k, v in row.items() if k != "own"} for row in old["trials"][:2]]
     (folder / "verify.json").write_text(json.dumps({"trials": rows}))
-    assert "trial 4 of 3" in write()
+    assert "trial 4 (3 finished)" in write()
     oracle.trials["7"] = FakeTrial("7", 0.89, SimpleNamespace(values={"a": "7"}))
-    assert "trial 4 of 4 on shop: auc 0.9000 on valid,\n# trained on 0.06 of" in write()
+    assert "trial 4 (4 finished) on shop: auc 0.9000 on valid,\n# trained on 0.06 of" in write()
     assert not (folder / "verify.json").exists()
