@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kdmatch.errors import UserError
+from kdmatch.files import write_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -125,4 +126,4 @@ def write_json(path: Path | None, value: Any) -> None:
     """Write the numbers that `--json` asked for."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

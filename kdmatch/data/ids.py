@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from kdmatch.files import whole
+
 _SIZES = (8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 128, 192, 256, 384, 512)
 
 
@@ -75,9 +77,8 @@ class PairIds:
         """Write one uncompressed `.npz`, complete or not at all."""
         arrays = {f"values/{k}": v for k, v in self.values.items()}
         arrays |= {f"lengths/{k}": v for k, v in self.lengths.items()}
-        partial = path.with_suffix(".partial.npz")
-        np.savez(partial, **arrays)  # type: ignore[arg-type]
-        partial.replace(path)
+        with whole(path) as partial:
+            np.savez(partial, **arrays)  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path: Path) -> "PairIds":

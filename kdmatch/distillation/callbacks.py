@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from kdmatch.errors import CollapsedRunError
+from kdmatch.files import whole
 
 LOSSES = ("loss", "soft_loss", "hard_loss", "relevance_loss")
 
@@ -129,9 +130,8 @@ class Checkpoint(keras.callbacks.Callback):
             "stopped": bool(self.model.stop_training),
             "history": self.history.rows,
         }
-        partial = self.path.with_suffix(".partial.npz")
-        np.savez(partial, state=np.array(json.dumps(state)), **arrays)  # type: ignore[arg-type]
-        partial.replace(self.path)
+        with whole(self.path) as partial:
+            np.savez(partial, state=np.array(json.dumps(state)), **arrays)  # type: ignore[arg-type]
 
     def restore(self, model: keras.Model) -> tuple[int, bool]:
         """Load the checkpoint into `model`, if there is one.

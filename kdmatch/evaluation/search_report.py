@@ -5,6 +5,7 @@ from pathlib import Path
 from kdmatch.evaluation.report import environment
 from kdmatch.evaluation.search_record import read_searches
 from kdmatch.evaluation.search_view import search_view
+from kdmatch.files import write_text
 
 
 def write_search_report(run: Path, out: Path) -> Path:
@@ -17,7 +18,5 @@ def write_search_report(run: Path, out: Path) -> Path:
         .get_template("searches.html.jinja")
         .render(searches=views, name=run.resolve().name)
     )
-    partial = out.with_name(f".{out.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(out)
+    write_text(out, text)
     return out

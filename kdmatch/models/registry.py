@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kdmatch.errors import UserError, did_you_mean
+from kdmatch.files import whole, write_json
 from kdmatch.models.albert import AlbertMatcher
 from kdmatch.models.bert import BertMatcher
 from kdmatch.models.matcher import Matcher
@@ -69,11 +70,9 @@ def matcher_arguments(preset: str, **overrides: Any) -> dict[str, Any]:
 def save_matcher(matcher: Matcher, folder: Path) -> None:
     """Write `model.json` and `model.weights.h5`, readable on every backend."""
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / "partial.weights.h5"
-    matcher.save_weights(partial)
-    config = {"kind": matcher.kind, "config": matcher.get_config()}
-    (folder / "model.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
-    partial.replace(folder / "model.weights.h5")
+    with whole(folder / "model.weights.h5") as partial:
+        matcher.save_weights(partial)
+        write_json(folder / "model.json", {"kind": matcher.kind, "config": matcher.get_config()})
 
 
 def load_matcher(folder: Path) -> Matcher:

@@ -15,10 +15,10 @@ from rich.markup import escape
 
 from kdmatch.errors import UserError
 from kdmatch.evaluation.report import write_report
+from kdmatch.files import write_json
 from kdmatch.pipeline.bench_models import artifact, exported, prepare
 from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.console import Console
-from kdmatch.pipeline.json_files import write_json
 from kdmatch.serving import engines
 from kdmatch.serving.bench.cold import measure_cold
 from kdmatch.serving.bench.measure import ROUNDS, measure, row

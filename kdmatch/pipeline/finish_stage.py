@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 from kdmatch.errors import UserError
 from kdmatch.evaluation.model_card import write_model_card
 from kdmatch.evaluation.report import write_report
+from kdmatch.files import read_json, write_json
 from kdmatch.models.registry import load_matcher
 from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.evaluation_stage import evaluate_table, time_export
-from kdmatch.pipeline.json_files import read_json, write_json
 from kdmatch.pipeline.run_directory import RunDirectory
 from kdmatch.pipeline.scoring import matcher_folder, model_config, student_folders
 from kdmatch.pipeline.teacher_stage import matcher_teachers

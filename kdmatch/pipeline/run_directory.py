@@ -14,8 +14,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from kdmatch.errors import UserError
+from kdmatch.files import read_json, write_json
 from kdmatch.pipeline.console import Console
-from kdmatch.pipeline.json_files import read_json, write_json
 from kdmatch.pipeline.side_by_side import side_by_side
 from kdmatch.pipeline.stage_keys import stage_key
 

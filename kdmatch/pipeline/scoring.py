@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 from kdmatch.data.ids import PairIds
 from kdmatch.data.rows import Rows
 from kdmatch.errors import UserError
+from kdmatch.files import read_json
 from kdmatch.pipeline.config import Config, ModelConfig
 from kdmatch.pipeline.console import Console
-from kdmatch.pipeline.json_files import read_json
 from kdmatch.pipeline.run_directory import require_done
 from kdmatch.pipeline.teacher_stage import (
     Gbdt,

@@ -13,12 +13,12 @@ from kdmatch.data.ids import PairIds
 from kdmatch.data.rows import Rows
 from kdmatch.distillation.training import predict_logits
 from kdmatch.errors import UserError
+from kdmatch.files import read_json, write_json
 from kdmatch.models.matcher import with_logits
 from kdmatch.models.registry import load_matcher
 from kdmatch.pipeline.config import Config, ModelConfig
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.data_stage import SPLITS
-from kdmatch.pipeline.json_files import read_json, write_json
 from kdmatch.pipeline.text_stage import encode_file, load_ids
 from kdmatch.pipeline.training_stage import encoder_kind, matmul_precision
 from kdmatch.teachers.features import TextFeatures

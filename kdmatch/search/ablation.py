@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 from kdmatch.data.rows import Rows
 from kdmatch.errors import UserError
 from kdmatch.evaluation.evaluate import evaluate_and_compare
+from kdmatch.files import write_json
 from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.config_loader import merge, parse_config
 from kdmatch.pipeline.console import Console
-from kdmatch.pipeline.json_files import write_json
 from kdmatch.pipeline.run import prepare_students
 from kdmatch.pipeline.run_directory import Stage
 from kdmatch.pipeline.scoring import encode_table

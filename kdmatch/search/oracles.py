@@ -11,7 +11,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle, RandomSearchOracle
 from keras_tuner.src.engine import conditions
 
-from kdmatch.pipeline.json_files import write_json
+from kdmatch.files import write_json
 from kdmatch.pipeline.search_config import SearchConfig
 
 # KerasTuner 1.4.8 prints the values of each condition that it sends over gRPC.

@@ -1,6 +1,7 @@
 """What a search leaves to look at and to go on with."""
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import yaml
 from keras_tuner.engine.trial import Trial, TrialStatus
 
+from kdmatch.files import write_text
 from kdmatch.pipeline.config import Config
 from kdmatch.search.callbacks import STOPPED, read_values
 from kdmatch.search.oracles import SafeOracle
@@ -30,12 +32,11 @@ def write_record(
     rows = [_row(oracle, folder, config, space, name) for name in oracle.start_order]
     columns = ["trial", "status", config.search.objective, "epochs", "seconds"]
     columns += [parameter.name for parameter in space] + ["reason"]
-    partial = folder / "trials.csv.partial"
-    with partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-    partial.replace(folder / "trials.csv")
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(folder / "trials.csv", text.getvalue())
     write_best(oracle, folder, config, student, space)
 
 
@@ -65,9 +66,7 @@ def write_best(
     )
     found = overrides(space, best.hyperparameters.values)
     text += yaml.safe_dump({"students": {student: found}}, sort_keys=False)
-    partial = folder / f"{BEST}.partial"
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(folder / BEST)
+    write_text(folder / BEST, text)
 
 
 def verified_trials(finished: Sequence[Trial], folder: Path) -> list[dict[str, Any]]:

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from kdmatch.errors import UserError
+from kdmatch.files import write_json
 from kdmatch.pipeline.config import Config
-from kdmatch.pipeline.json_files import write_json
 from kdmatch.pipeline.stage_keys import section_fields
 from kdmatch.search.space import space_of
 

@@ -18,6 +18,7 @@ from kdmatch.data.batches import ScoredPairs
 from kdmatch.data.rows import Labels
 from kdmatch.errors import UserError
 from kdmatch.evaluation.objective import validation_metric
+from kdmatch.files import whole
 from kdmatch.models.matcher import Matcher
 from kdmatch.pipeline.config import Config, ModelConfig, TrainingConfig
 from kdmatch.pipeline.training_stage import encoder_kind, start_matcher, train_matcher
@@ -186,6 +187,5 @@ def trial_schedule(training: TrainingConfig, config: Config) -> TrainingConfig:
 def _go_on_from(before: Path, folder: Path) -> None:
     for name in ("checkpoint.npz", "history.csv"):
         if (before / name).exists():
-            partial = folder / f"{name}.partial"
-            shutil.copyfile(before / name, partial)
-            partial.replace(folder / name)
+            with whole(folder / name) as partial:
+                shutil.copyfile(before / name, partial)

@@ -13,8 +13,8 @@ from keras_tuner.engine.trial import Trial
 from keras_tuner.errors import FailedTrialError
 from keras_tuner.src import config
 
+from kdmatch.files import write_json
 from kdmatch.pipeline.console import Console
-from kdmatch.pipeline.json_files import write_json
 from kdmatch.search.callbacks import STOPPED
 from kdmatch.search.client import ChiefClient, ChiefGoneError
 from kdmatch.search.hparams import log_trial

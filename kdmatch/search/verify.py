@@ -11,8 +11,8 @@ from keras_tuner.engine.trial import Trial
 from scipy.stats import spearmanr
 
 from kdmatch.errors import CollapsedRunError
+from kdmatch.files import read_json, write_json
 from kdmatch.pipeline.console import Console
-from kdmatch.pipeline.json_files import read_json, write_json
 from kdmatch.pipeline.run_directory import Stage
 from kdmatch.pipeline.student_stage import student_stage
 from kdmatch.pipeline.work import Run

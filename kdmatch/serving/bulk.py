@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kdmatch.data.readers import read_batches
+from kdmatch.files import whole
 from kdmatch.serving.engines import load_engine
 
 
@@ -35,10 +36,9 @@ def score_file(
     """
     score = load_engine(model)
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(out.name + ".partial")
     writer: pq.ParquetWriter | None = None
     count = 0
-    try:
+    with whole(out) as partial:
         for rows in read_batches(data, columns):
             scores: list[float] = []
             for start in range(0, rows.num_rows, batch_rows):
@@ -53,7 +53,4 @@ def score_file(
             count += scored.num_rows
         if writer is not None:
             writer.close()
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
     return count

@@ -4,7 +4,6 @@ The file is a `ModelServerConfig` in protobuf's text form. Reading and writing
 it is here; what it means to the local server is `Policy`.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import grpc
 
 from kdmatch.errors import UserError
+from kdmatch.files import write_text
 from kdmatch.serving.tensors import RequestError
 from kdmatch.serving.versions import list_versions
 
@@ -109,9 +109,7 @@ def write_config(path: Path, config: Any) -> None:
             if not line.startswith("#"):
                 break
             head.append(line + "\n")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text("".join(head) + text_format.MessageToString(config), encoding="utf-8")
-    partial.replace(path)
+    write_text(path, "".join(head) + text_format.MessageToString(config))
 
 
 def find_model(config: Any, name: str, path: Path) -> Any:

@@ -15,10 +15,10 @@ import pytest
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from kdmatch.errors import UserError
+from kdmatch.files import read_json, write_json
 from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.config_loader import parse_config
 from kdmatch.pipeline.console import Console
-from kdmatch.pipeline.json_files import read_json, write_json
 from kdmatch.pipeline.search_config import SearchConfig
 from kdmatch.search import chief as chief_module
 from kdmatch.search import client, worker

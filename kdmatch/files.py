@@ -1,0 +1,48 @@
+"""Files that are complete or not there, whenever the process is killed."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to, which takes its place once all is written.
+
+    It ends as `path` does, for writers that go by the suffix. Where the block fails it is
+    taken away, and what stood at `path` stays.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "model.weights.h5"
+    >>> with whole(path) as partial:
+    ...     _ = partial.write_text("weights")
+    ...     print(path.exists(), partial.name)
+    False .partial-model.weights.h5
+    >>> path.read_text()
+    'weights'
+    """
+    partial = path.with_name(f".partial-{path.name}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, complete or not at all."""
+    with whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote."""
+    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return found
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, complete or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False))
