@@ -1,6 +1,5 @@
 """The variants of an ablation as a table."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from rich.table import Table
 
 from kdmatch.errors import UserError
 from kdmatch.evaluation import formatting
+from kdmatch.files import read_json
 
 _INTRODUCTION = """\
 # What each part of the recipes is worth
@@ -62,13 +62,13 @@ def ablations_markdown(runs: Sequence[Path]) -> str:
     """
     parts = [_INTRODUCTION]
     for run in runs:
-        files = sorted(run.glob("ablation/*/*.json"))
+        files = sorted(run.glob("ablation/*/*-*.json"))
         if not files:
             raise UserError(
                 f"{run}: no ablation; make one with `kdmatch ablate CONFIG --out {run}`"
             )
         for file in files:
-            metrics = json.loads(file.read_text("utf-8"))
+            metrics = read_json(file)
             parts.append(f"## {ablation_title(metrics)}\n\n{ablation_markdown(metrics)}")
     return "\n\n".join(parts)
 

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from kdmatch.data.rows import Rows
+from kdmatch.data.rows import Labels, Rows
 from kdmatch.errors import UserError
 from kdmatch.evaluation.evaluate import evaluate_and_compare
 from kdmatch.files import write_json
@@ -23,6 +22,7 @@ from kdmatch.pipeline.run_directory import Stage
 from kdmatch.pipeline.scoring import encode_table
 from kdmatch.pipeline.student_stage import control_stage, student_stage
 from kdmatch.pipeline.teacher_stage import matcher_logits
+from kdmatch.pipeline.text_stage import load_ids
 from kdmatch.pipeline.training_stage import encoder_kind
 from kdmatch.pipeline.work import Run
 
@@ -56,7 +56,7 @@ LEVERS: dict[str, Lever] = {
     "start": Lever({"start": "scratch"}),
     "average": Lever({"training": {"average": 0.0}}),
 }
-_LABELS = {"distillation": {"beta": 0.0}}  # what switches the hard loss off
+_NO_HARD_LOSS = {"distillation": {"beta": 0.0}}
 
 
 def variants(config: Config, student: str) -> dict[str, Config]:
@@ -79,12 +79,15 @@ def losses(config: Config, student: str) -> dict[str, Config]:
 
     What the matcher is told and where it starts is the recipe's in all of them.
     """
-    pairs = without(config, student, ["transfer"])
-    found = {CONTROL: config}
-    found["soft"] = _merged(without(pairs, student, ["relevance"]), student, _LABELS)
-    found["soft + hard"] = without(pairs, student, ["relevance"])
-    found["soft + hard + relevance"] = pairs
-    return found | {WHOLE: config}
+    without_transfer = without(config, student, ["transfer"])
+    soft_and_hard = without(without_transfer, student, ["relevance"])
+    return {
+        CONTROL: config,
+        "soft": _merged(soft_and_hard, student, _NO_HARD_LOSS),
+        "soft + hard": soft_and_hard,
+        "soft + hard + relevance": without_transfer,
+        WHOLE: config,
+    }
 
 
 VARIANTS = {"levers": variants, "losses": losses}
@@ -155,8 +158,13 @@ def ablate(
         for seed in seeds
     }
     work.directory.stages(list(stages.values()), jobs)
-    split, table = rows or ("valid", pq.read_table(root / "data" / "valid.parquet"))
-    ids = encode_table(table, root)[encoder_kind(config.student(student).preset)]
+    kind = encoder_kind(config.student(student).preset)
+    if rows is None:
+        split, measured = "valid", Labels.load(root / "data" / "valid.parquet")
+        ids = load_ids(root / "text" / "valid", kind)
+    else:
+        split, measured = rows[0], Rows.from_table(rows[1])
+        ids = encode_table(rows[1], root)[kind]
     scores = {
         name: np.stack(
             [matcher_logits(root / stages[name, seed].name, ids, console) for seed in seeds]
@@ -168,7 +176,7 @@ def ablate(
         "split": split,
         "of": of,
         "student": student,
-        **_compare(config, Rows.from_table(table), scores),
+        **_compare(config, measured, scores),
     }
     write_json(root / "ablation" / student / f"{of}-{split}.json", found)
     return found
@@ -183,7 +191,9 @@ def _stage(work: Run, way: Config, student: str, name: str, seed: int) -> Stage:
     return dataclasses.replace(own, name=f"ablation/{student}/{name.replace(' ', '')}/seed-{seed}")
 
 
-def _compare(config: Config, rows: Rows, scores: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def _compare(
+    config: Config, rows: Rows | Labels, scores: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
     pairs = [(name, NOTHING if name.startswith("+") else WHOLE) for name in scores if name != WHOLE]
     pairs += [(name, CONTROL) for name in scores if CONTROL in scores and name != CONTROL]
     models, compared = evaluate_and_compare(

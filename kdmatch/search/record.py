@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from kdmatch.files import write_text
+from kdmatch.files import read_json, write_text
 from kdmatch.pipeline.config import Config
 from kdmatch.search.callbacks import STOPPED, read_values
 from kdmatch.search.oracles import SafeOracle
@@ -79,7 +79,7 @@ def verified_trials(finished: Sequence[Trial], folder: Path) -> list[dict[str, A
     file = folder / VERIFIED
     if not file.exists():
         return []
-    found = json.loads(file.read_text("utf-8"))
+    found = read_json(file)
     rows: list[dict[str, Any]] = found["trials"]
     names = [row["trial"] for row in rows][: found.get("top", len(rows))]
     if names != [trial.trial_id for trial in finished[: len(names)]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kdmatch.errors import UserError
+from kdmatch.pipeline.config import Config
 from kdmatch.pipeline.config_loader import load_config
 from kdmatch.pipeline.console import Console
 
@@ -68,13 +69,12 @@ def test_losses_come_one_after_the_other(run: MakeRun) -> None:
     found = losses(config, "textcnn")
     recipe, share = config.distillation_of("textcnn"), config.transfer.share
     assert 0 not in (recipe.alpha, recipe.beta, recipe.gamma, share)
-    weights = {
-        name: (*(float(getattr(way.distillation_of("textcnn"), key)) for key in keys), way_share)
-        for keys in [("alpha", "beta", "gamma")]
-        for name, way in found.items()
-        for way_share in [way.transfer.share]
-    }
-    assert weights == {
+
+    def weights(way: Config) -> tuple[float, ...]:
+        own = way.distillation_of("textcnn")
+        return own.alpha, own.beta, own.gamma, way.transfer.share
+
+    assert {name: weights(way) for name, way in found.items()} == {
         "control": (recipe.alpha, recipe.beta, recipe.gamma, share),  # trained as the control is
         "soft": (recipe.alpha, 0, 0, 0),
         "soft + hard": (recipe.alpha, recipe.beta, 0, 0),
