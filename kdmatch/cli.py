@@ -84,7 +84,7 @@ def run(
 
     Example: [cyan]kdmatch run configs/homedepot.yaml --out runs/homedepot --set seeds=[0][/cyan]
     """
-    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.config.loader import load_config
 
     settings = load_config(config, set_, include)
     load_backend()
@@ -114,7 +114,7 @@ def pretrain(
     Example: [cyan]kdmatch pretrain configs/qbqtc.yaml --out runs/qbqtc
     --set "pretraining={steps: 10000}" --set teacher.start=pretraining[/cyan]
     """
-    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.config.loader import load_config
 
     settings = load_config(config, set_, include)
     if settings.pretraining is None:

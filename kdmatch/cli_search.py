@@ -69,7 +69,7 @@ def search(
     Example: [cyan]kdmatch search configs/qbqtc.yaml --out runs/qbqtc --student albert
     --trials 60 --verify-top 5[/cyan]
     """
-    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.config.loader import load_config
 
     if join is not None:
         _refuse_with_join(
@@ -140,7 +140,7 @@ def ablate(
 
     Example: [cyan]kdmatch ablate configs/qbqtc.yaml --out runs/qbqtc --student textcnn[/cyan]
     """
-    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.config.loader import load_config
 
     settings = load_config(config, set_, include)
     rows = None

@@ -14,7 +14,7 @@ from kdmatch.files import write_text
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from kdmatch.pipeline.config import Config
+    from kdmatch.pipeline.config.run import Config
 
 JsonOption = Annotated[
     Path | None, typer.Option("--json", help="Write the numbers to this file too.", metavar="FILE")
@@ -107,7 +107,7 @@ def read_rows(
 
 def run_config(run: Path) -> "Config":
     """The config of a run directory."""
-    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.config.loader import load_config
     from kdmatch.pipeline.run_directory import require_run
 
     return load_config(require_run(run) / "config.yaml")

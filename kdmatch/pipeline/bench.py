@@ -17,7 +17,7 @@ from kdmatch.errors import UserError
 from kdmatch.evaluation.report import write_report
 from kdmatch.files import write_json
 from kdmatch.pipeline.bench_models import artifact, exported, prepare
-from kdmatch.pipeline.config import Config
+from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.console import Console
 from kdmatch.serving import engines
 from kdmatch.serving.bench.cold import measure_cold

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kdmatch.errors import UserError
-from kdmatch.pipeline.config import Config
+from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.scoring import matcher_folder, model_config
 from kdmatch.pipeline.training_stage import encoder_kind
 from kdmatch.serving.engines import SAVED_MODEL_VARIANTS

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from kdmatch.errors import UserError, did_you_mean
 from kdmatch.evaluation.evaluate import evaluate_and_compare
-from kdmatch.pipeline.config import Config
+from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.scoring import model_names, score_models
 

@@ -21,7 +21,8 @@ from kdmatch.data.schema import BadRows, is_positive, text_id
 from kdmatch.data.splits import assign_split, query_key
 from kdmatch.data.transfer import neighbours
 from kdmatch.errors import UserError
-from kdmatch.pipeline.config import Config, DataConfig
+from kdmatch.pipeline.config.data import DataConfig
+from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.stage_keys import file_hash
 

@@ -13,7 +13,7 @@ from kdmatch.evaluation.model_card import write_model_card
 from kdmatch.evaluation.report import write_report
 from kdmatch.files import read_json, write_json
 from kdmatch.models.registry import load_matcher
-from kdmatch.pipeline.config import Config
+from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.evaluation_stage import evaluate_table, time_export
 from kdmatch.pipeline.run_directory import RunDirectory

@@ -11,7 +11,8 @@ from kdmatch.models.pretrained import (
 )
 from kdmatch.models.registry import matcher_arguments, matcher_class
 from kdmatch.models.textcnn import TextCnnMatcher
-from kdmatch.pipeline.config import Config, ModelConfig
+from kdmatch.pipeline.config.models import ModelConfig
+from kdmatch.pipeline.config.run import Config
 from kdmatch.teachers.gbdt import GbdtRanker
 
 

@@ -14,7 +14,8 @@ from kdmatch.models.bert import BertMatcher
 from kdmatch.models.pretrained import spread_segments
 from kdmatch.models.pretraining import pretrain
 from kdmatch.models.registry import save_matcher
-from kdmatch.pipeline.config import Config, ModelConfig
+from kdmatch.pipeline.config.models import ModelConfig
+from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.data_stage import corpus_texts
 from kdmatch.pipeline.text_stage import load_ids

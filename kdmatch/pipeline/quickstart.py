@@ -10,8 +10,8 @@ import yaml
 from kdmatch.data.quickstart import generate
 from kdmatch.evaluation.table import metric_table
 from kdmatch.files import read_json
-from kdmatch.pipeline.config import Config
-from kdmatch.pipeline.config_loader import apply_override, parse_config
+from kdmatch.pipeline.config.loader import apply_override, parse_config
+from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.data_stage import SPLITS
 from kdmatch.pipeline.run import run

@@ -9,8 +9,9 @@ from typing import Any
 from kdmatch.data.rows import Labels
 from kdmatch.errors import UserError
 from kdmatch.models.pretrained import PRETRAINED_FILES
-from kdmatch.pipeline.config import Config, ModelConfig
-from kdmatch.pipeline.config_loader import dump_config
+from kdmatch.pipeline.config.loader import dump_config
+from kdmatch.pipeline.config.models import ModelConfig
+from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.data_stage import make_transfer, prepare_tables
 from kdmatch.pipeline.model_checks import wordpiece_dimension

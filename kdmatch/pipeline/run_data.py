@@ -10,7 +10,7 @@ from kdmatch.data.rows import Labels
 from kdmatch.distillation.training import predict_logits
 from kdmatch.evaluation.evaluate import evaluate_scores
 from kdmatch.models.matcher import Matcher, with_logits
-from kdmatch.pipeline.config_loader import load_config
+from kdmatch.pipeline.config.loader import load_config
 from kdmatch.pipeline.run_directory import require_done, require_run
 from kdmatch.pipeline.student_stage import student_pairs
 from kdmatch.pipeline.text_stage import load_ids

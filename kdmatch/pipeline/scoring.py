@@ -12,7 +12,8 @@ from kdmatch.data.ids import PairIds
 from kdmatch.data.rows import Rows
 from kdmatch.errors import UserError
 from kdmatch.files import read_json
-from kdmatch.pipeline.config import Config, ModelConfig
+from kdmatch.pipeline.config.models import ModelConfig
+from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.run_directory import require_done
 from kdmatch.pipeline.teacher_stage import (

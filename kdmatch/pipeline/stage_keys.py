@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from kdmatch import __version__
 from kdmatch.errors import UserError
-from kdmatch.pipeline.section import AddedLater
+from kdmatch.pipeline.config.section import AddedLater
 
 
 def stage_key(value: Any) -> str:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from kdmatch.data.batches import ScoredPairs
 from kdmatch.data.rows import Labels
-from kdmatch.pipeline.config import Config
+from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.run_directory import Stage
 from kdmatch.pipeline.teacher_stage import load_scores

@@ -16,7 +16,8 @@ from kdmatch.errors import UserError
 from kdmatch.files import read_json, write_json
 from kdmatch.models.matcher import with_logits
 from kdmatch.models.registry import load_matcher
-from kdmatch.pipeline.config import Config, ModelConfig
+from kdmatch.pipeline.config.models import ModelConfig
+from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.data_stage import SPLITS
 from kdmatch.pipeline.text_stage import encode_file, load_ids

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from kdmatch.data.ids import PairIds
 from kdmatch.errors import UserError
 from kdmatch.models.pretrained import resolve_pretrained
-from kdmatch.pipeline.config import Config
+from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.data_stage import corpus_texts, query_texts
 from kdmatch.pipeline.model_checks import wordpiece_dimension
 

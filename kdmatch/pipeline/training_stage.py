@@ -28,7 +28,7 @@ from kdmatch.models.starts import (
     start_from_vectors,
 )
 from kdmatch.models.textcnn import TextCnnMatcher
-from kdmatch.pipeline.config import ModelConfig, TrainingConfig
+from kdmatch.pipeline.config.models import ModelConfig, TrainingConfig
 from kdmatch.pipeline.model_checks import check_start
 from kdmatch.pipeline.text_stage import load_ids
 from kdmatch.teachers.scores import Standard

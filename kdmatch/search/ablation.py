@@ -14,8 +14,8 @@ from kdmatch.data.rows import Labels, Rows
 from kdmatch.errors import UserError
 from kdmatch.evaluation.evaluate import evaluate_and_compare
 from kdmatch.files import write_json
-from kdmatch.pipeline.config import Config
-from kdmatch.pipeline.config_loader import merge, parse_config
+from kdmatch.pipeline.config.loader import merge, parse_config
+from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.run import prepare_students
 from kdmatch.pipeline.run_directory import Stage

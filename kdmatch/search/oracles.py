@@ -12,7 +12,7 @@ from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle, Ran
 from keras_tuner.src.engine import conditions
 
 from kdmatch.files import write_json
-from kdmatch.pipeline.search_config import SearchConfig
+from kdmatch.pipeline.config.search import SearchConfig
 
 # KerasTuner 1.4.8 prints the values of each condition that it sends over gRPC.
 conditions.__dict__["print"] = lambda *values: None

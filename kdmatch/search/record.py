@@ -11,7 +11,7 @@ import yaml
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from kdmatch.files import read_json, write_text
-from kdmatch.pipeline.config import Config
+from kdmatch.pipeline.config.run import Config
 from kdmatch.search.callbacks import STOPPED, read_values
 from kdmatch.search.oracles import SafeOracle
 from kdmatch.search.space import Parameter, overrides

@@ -13,8 +13,8 @@ from kdmatch.errors import UserError
 from kdmatch.evaluation.report import write_report
 from kdmatch.evaluation.search_report import write_search_report
 from kdmatch.files import read_json, write_json
-from kdmatch.pipeline.config import Config
-from kdmatch.pipeline.config_loader import dump_config
+from kdmatch.pipeline.config.loader import dump_config
+from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.run import prepare_students
 from kdmatch.pipeline.run_directory import alone

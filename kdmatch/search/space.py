@@ -11,10 +11,11 @@ import numpy as np
 
 from kdmatch.errors import UserError, did_you_mean
 from kdmatch.models.registry import matcher_class
-from kdmatch.pipeline.config import Config, DistillationConfig, StudentConfig, TrainingConfig
-from kdmatch.pipeline.config_loader import merge, parse_config
-from kdmatch.pipeline.search_config import SearchRange
-from kdmatch.pipeline.section import Section
+from kdmatch.pipeline.config.loader import merge, parse_config
+from kdmatch.pipeline.config.models import DistillationConfig, StudentConfig, TrainingConfig
+from kdmatch.pipeline.config.run import Config
+from kdmatch.pipeline.config.search import SearchRange
+from kdmatch.pipeline.config.section import Section
 from kdmatch.pipeline.training_stage import encoder_kind
 from kdmatch.searchable import Searchable
 

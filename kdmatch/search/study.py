@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from kdmatch.errors import UserError
 from kdmatch.files import write_json
-from kdmatch.pipeline.config import Config
+from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.stage_keys import section_fields
 from kdmatch.search.space import space_of
 

@@ -20,7 +20,8 @@ from kdmatch.errors import UserError
 from kdmatch.evaluation.objective import validation_metric
 from kdmatch.files import whole
 from kdmatch.models.matcher import Matcher
-from kdmatch.pipeline.config import Config, ModelConfig, TrainingConfig
+from kdmatch.pipeline.config.models import ModelConfig, TrainingConfig
+from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.training_stage import encoder_kind, start_matcher, train_matcher
 from kdmatch.search.callbacks import EpochLimit, Heartbeat, MedianStop, read_values
 from kdmatch.search.memory import traced_gradients_forgotten

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kdmatch.errors import UserError
-from kdmatch.pipeline.config import Config
+from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.console import Console
 from kdmatch.search.client import PATIENCE, ChiefClient, ChiefGoneError
 from kdmatch.search.oracles import make_oracle

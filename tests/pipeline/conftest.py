@@ -79,7 +79,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def finished_run(tiny: Path) -> Path:
     """A finished run of it; tests read it and leave it as it is."""
-    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.config.loader import load_config
     from kdmatch.pipeline.console import Console
     from kdmatch.pipeline.run import run
 

@@ -46,7 +46,7 @@ def test_a_run_reads_other_files_by_its_own_names_or_by_given_ones(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from kdmatch.cli_shared import read_rows
-    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.config.loader import load_config
 
     named = "{query: q, document: d, label: relevance, f_price: price}"
     config = load_config(tiny, [f"data.columns={named}", "data.on_bad_row=skip"])

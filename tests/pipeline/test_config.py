@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from kdmatch.errors import UserError
-from kdmatch.pipeline.config_loader import dump_config, load_config, parse_config
+from kdmatch.pipeline.config.loader import dump_config, load_config, parse_config
 
 RAW = {
     "name": "x",

@@ -36,7 +36,7 @@ def keras_scores(run: Path, name: str) -> np.ndarray:
     import tensorflow as tf
 
     from kdmatch.models.registry import load_matcher
-    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.config.loader import load_config
     from kdmatch.pipeline.scoring import best_seed
     from kdmatch.pipeline.training_stage import encoder_kind
     from kdmatch.text.encoder import load_encoder
@@ -93,7 +93,7 @@ def test_tokens_signature_scores_what_the_text_signature_does(finished_run: Path
 
 
 def test_a_second_export_is_the_next_version(finished_run: Path, tmp_path: Path) -> None:
-    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.config.loader import load_config
     from kdmatch.pipeline.finish_stage import export_model
 
     config = load_config(finished_run / "config.yaml")

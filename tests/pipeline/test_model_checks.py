@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kdmatch.errors import UserError
-from kdmatch.pipeline.config_loader import load_config
+from kdmatch.pipeline.config.loader import load_config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.run import run
 

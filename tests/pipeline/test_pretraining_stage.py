@@ -11,7 +11,7 @@ from kdmatch.errors import UserError
 
 def test_the_teacher_starts_from_the_pretrained_encoder(tiny: Path, tmp_path: Path) -> None:
     from kdmatch.models.registry import load_matcher
-    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.config.loader import load_config
     from kdmatch.pipeline.console import Console
     from kdmatch.pipeline.run import run
     from kdmatch.pipeline.training_stage import start_matcher
@@ -39,7 +39,7 @@ def test_the_teacher_starts_from_the_pretrained_encoder(tiny: Path, tmp_path: Pa
 
 
 def test_mistakes_are_named(tiny: Path) -> None:
-    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.config.loader import load_config
 
     with pytest.raises(UserError, match="add a `pretraining` section"):
         load_config(tiny, ["teacher.start=pretraining"])

@@ -81,7 +81,7 @@ def test_a_student_knows_its_vocabulary(finished_run: Path) -> None:
 def test_called_again_it_does_nothing_and_a_changed_config_only_what_follows(
     finished_run: Path, tiny: Path, tmp_path: Path
 ) -> None:
-    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.config.loader import load_config
     from kdmatch.pipeline.run import Console, run
 
     copy = shutil.copytree(finished_run, tmp_path / "run")
@@ -103,7 +103,7 @@ def test_called_again_it_does_nothing_and_a_changed_config_only_what_follows(
 def test_a_run_stops_after_the_stage_it_was_told(
     finished_run: Path, tiny: Path, tmp_path: Path
 ) -> None:
-    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.config.loader import load_config
     from kdmatch.pipeline.console import Console
     from kdmatch.pipeline.run import run
 

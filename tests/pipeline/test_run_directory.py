@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import pytest
 
 from kdmatch.errors import UserError
+from kdmatch.pipeline.config.section import AddedLater, Section
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.run_directory import LastStageDone, RunDirectory, Stage, require_done
-from kdmatch.pipeline.section import AddedLater, Section
 from kdmatch.pipeline.stage_keys import files_named, stage_key
 
 

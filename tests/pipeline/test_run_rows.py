@@ -10,7 +10,7 @@ from kdmatch.errors import UserError
 
 
 def test_one_class_and_shared_queries_are_refused(tiny: Path, tmp_path: Path) -> None:
-    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.config.loader import load_config
     from kdmatch.pipeline.run import Console, run
 
     quiet = Console(quiet=True)
@@ -35,7 +35,7 @@ def test_one_class_and_shared_queries_are_refused(tiny: Path, tmp_path: Path) ->
 
 def test_splits_are_made_where_only_train_is_given(tiny: Path, tmp_path: Path) -> None:
     from kdmatch.data.rows import Rows
-    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.config.loader import load_config
     from kdmatch.pipeline.run import Console, run
 
     overrides = ["data.valid=null", "data.test=null", "data.split=[0.2, 0.3]"]
@@ -52,7 +52,7 @@ def test_splits_are_made_where_only_train_is_given(tiny: Path, tmp_path: Path) -
 
 def test_queries_of_valid_and_test_are_learned_from_nowhere(tiny: Path, tmp_path: Path) -> None:
     from kdmatch.data.splits import query_key
-    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.config.loader import load_config
     from kdmatch.pipeline.console import Console
     from kdmatch.pipeline.data_stage import corpus_texts, make_transfer, prepare_tables
 
@@ -92,7 +92,7 @@ def test_queries_of_valid_and_test_are_learned_from_nowhere(tiny: Path, tmp_path
 def test_made_up_queries_join_the_transfer_rows(tiny: Path, tmp_path: Path) -> None:
     from kdmatch.data.rows import Rows
     from kdmatch.data.splits import query_key
-    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.config.loader import load_config
     from kdmatch.pipeline.run import Console, run
 
     settings = ["transfer.made=0.5", "transfer.per_made=2", "data.unlabelled=[]"]
@@ -113,7 +113,7 @@ def test_made_up_queries_join_the_transfer_rows(tiny: Path, tmp_path: Path) -> N
 def test_texts_in_which_no_word_repeats_train_a_gbdt(tiny: Path, tmp_path: Path) -> None:
     import pyarrow as pa
 
-    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.config.loader import load_config
     from kdmatch.pipeline.teacher_stage import train_gbdt
 
     words = [f"{a}{b}" for a in "abcdefghijkl" for b in "mnopqrstuvwx"]
@@ -145,7 +145,7 @@ def test_texts_in_which_no_word_repeats_train_a_gbdt(tiny: Path, tmp_path: Path)
 def test_a_corpus_that_is_not_text_is_said_at_once(
     tiny: Path, tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
-    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.config.loader import load_config
     from kdmatch.pipeline.run import Console, run
 
     (tmp_path / name).write_bytes(content)
@@ -158,7 +158,7 @@ def test_a_corpus_that_is_not_text_is_said_at_once(
 def test_a_query_with_one_document_trains(tiny: Path, tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
-    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.config.loader import load_config
     from kdmatch.pipeline.run import Console, run
 
     config = load_config(tiny)

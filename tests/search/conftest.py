@@ -14,7 +14,7 @@ pytest.importorskip("tensorflow_text")
 def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with `config.yaml` and `run/`; tests copy it."""
     from kdmatch.data.quickstart import generate
-    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.config.loader import load_config
     from kdmatch.pipeline.console import Console
     from kdmatch.pipeline.run import prepare_students
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from kdmatch.errors import UserError
-from kdmatch.pipeline.config import Config
-from kdmatch.pipeline.config_loader import load_config
+from kdmatch.pipeline.config.loader import load_config
+from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.console import Console
 
 MakeRun = Callable[..., tuple[Path, Path]]

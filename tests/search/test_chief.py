@@ -16,10 +16,10 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 
 from kdmatch.errors import UserError
 from kdmatch.files import read_json, write_json
-from kdmatch.pipeline.config import Config
-from kdmatch.pipeline.config_loader import parse_config
+from kdmatch.pipeline.config.loader import parse_config
+from kdmatch.pipeline.config.run import Config
+from kdmatch.pipeline.config.search import SearchConfig
 from kdmatch.pipeline.console import Console
-from kdmatch.pipeline.search_config import SearchConfig
 from kdmatch.search import chief as chief_module
 from kdmatch.search import client, worker
 from kdmatch.search.chief import Chief, check_port

@@ -8,7 +8,7 @@ import keras_tuner
 import pytest
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from kdmatch.pipeline.search_config import SearchConfig
+from kdmatch.pipeline.config.search import SearchConfig
 from kdmatch.search.oracles import FAILURES_IN_A_ROW, SafeOracle, make_oracle
 from kdmatch.search.record import with_own_values
 

@@ -24,7 +24,7 @@ MakeRun = Callable[..., tuple[Path, Path]]
 
 
 def do(config: Path, root: Path, **arguments: Any) -> dict[str, Any]:
-    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.config.loader import load_config
     from kdmatch.pipeline.console import Console
     from kdmatch.search.search import search
 
@@ -50,7 +50,7 @@ def assert_each_trial_once(root: Path, count: int) -> None:
 
 
 def test_a_search_leaves_trials_a_winner_and_a_report(run: MakeRun) -> None:
-    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.config.loader import load_config
 
     config, root = run()
     before = (root / "config.yaml").read_bytes()
@@ -170,7 +170,7 @@ def test_mistakes_are_one_line(run: MakeRun) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"--listen 127.0.0.1:{port}: .*in use"):
             do(config, root, listen=("127.0.0.1", port), workers=2)
-    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.config.loader import load_config
     from kdmatch.pipeline.console import Console
     from kdmatch.search.search import search
     from kdmatch.search.worker import parse_address
@@ -299,7 +299,7 @@ VARIED = ("arguments.filters", "arguments.widths", "distillation.soft")
 
 @pytest.mark.slow
 def test_memory_does_not_grow_from_trial_to_trial(run: MakeRun) -> None:
-    from kdmatch.pipeline.config_loader import load_config
+    from kdmatch.pipeline.config.loader import load_config
     from kdmatch.search.space import space_of
     from kdmatch.search.trial import Rung, TrialTrainer
 

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from kdmatch.errors import UserError
-from kdmatch.pipeline.config import Config
-from kdmatch.pipeline.config_loader import load_config, parse_config
+from kdmatch.pipeline.config.loader import load_config, parse_config
+from kdmatch.pipeline.config.run import Config
 from kdmatch.search.space import hyperparameters, overrides, space_of, with_overrides
 
 RAW: dict[str, Any] = {

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from kdmatch.pipeline.config import Config
-from kdmatch.pipeline.config_loader import parse_config
+from kdmatch.pipeline.config.loader import parse_config
+from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.console import Console
 from kdmatch.search import trial as trial_module
 from kdmatch.search.callbacks import MedianStop

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from kdmatch.errors import UserError, did_you_mean
-from kdmatch.pipeline.config import Config
+from kdmatch.pipeline.config.run import Config
 
 
 def load_config(

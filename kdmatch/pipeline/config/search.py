@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from kdmatch.pipeline.section import Section
+from kdmatch.pipeline.config.section import Section
 from kdmatch.searchable import Sampling
 
 OBJECTIVES = ("auc", "gauc", "ndcg@10", "mrr", "map", "pair_accuracy")

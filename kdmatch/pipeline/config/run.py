@@ -1,0 +1,113 @@
+"""A whole config: its sections, and what they ask of each other."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from kdmatch.errors import UserError, did_you_mean
+from kdmatch.pipeline.config.data import DataConfig, TextConfig, TransferConfig
+from kdmatch.pipeline.config.models import (
+    DistillationConfig,
+    GbdtConfig,
+    ModelConfig,
+    PretrainingConfig,
+    StudentConfig,
+)
+from kdmatch.pipeline.config.search import SearchConfig
+from kdmatch.pipeline.config.section import Section
+
+
+class EvaluationConfig(Section):
+    """Bootstrap and latency.
+
+    Attributes:
+        resamples: resamples of the queries for the intervals.
+        latency_pairs: pairs timed one by one through each exported model.
+    """
+
+    resamples: int = Field(default=1000, ge=100)
+    latency_pairs: int = Field(default=200, ge=10)
+
+
+class Config(Section):
+    """A run: `kdmatch run config.yaml --out runs/x`.
+
+    Attributes:
+        name: of the dataset, for reports and exports.
+        seed: of everything but the students.
+        seeds: of the students; each is trained once for each seed.
+        control: train each student on labels alone beside it.
+        pretraining: of the teacher's encoder, or null.
+        original: a deeper BERT for comparison, or null.
+        further_teachers: matchers beside the BERT, trained on labels as it is; the soft
+            loss's target is the mean of them all, each standardised. Their names begin
+            with `teacher_`.
+    """
+
+    name: str
+    seed: int = 0
+    seeds: list[int] = Field(default=[0], min_length=1)
+    control: bool = True
+    data: DataConfig
+    text: TextConfig = TextConfig()
+    gbdt: GbdtConfig = GbdtConfig()
+    transfer: TransferConfig = TransferConfig()
+    pretraining: PretrainingConfig | None = None
+    teacher: ModelConfig
+    original: ModelConfig | None = None
+    further_teachers: dict[Annotated[str, Field(pattern="^teacher_[a-z0-9_]+$")], ModelConfig] = (
+        Field(default={})
+    )
+    students: dict[Literal["albert", "textcnn", "cnn_attention"], StudentConfig]
+    distillation: DistillationConfig = DistillationConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    search: SearchConfig = SearchConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _students_share_the_distillation(cls, raw: Any) -> Any:
+        """What a student's own `distillation` does not name comes from the run's."""
+        if not isinstance(raw, dict) or not isinstance(raw.get("students"), dict):
+            return raw
+        common = raw.get("distillation")
+        students = dict(raw["students"])
+        for name, student in students.items():
+            own = student.get("distillation") if isinstance(student, dict) else None
+            if isinstance(own, dict) and isinstance(common, dict):
+                students[name] = {**student, "distillation": {**common, **own}}
+        return {**raw, "students": students}
+
+    @model_validator(mode="after")
+    def _sections_fit(self) -> "Config":
+        if not self.students:
+            raise ValueError("students is empty; name at least one of albert, textcnn")
+        wanting = [
+            place for place, model in self.label_trained.items() if model.start == "pretraining"
+        ]
+        if wanting and self.pretraining is None:
+            raise ValueError(f"{wanting[0]}.start is pretraining; add a `pretraining` section")
+        return self
+
+    @property
+    def label_trained(self) -> dict[str, ModelConfig]:
+        """The models that learn from labels alone, by their place in the config."""
+        found = {"teacher": self.teacher} | {
+            f"further_teachers.{name}": model for name, model in self.further_teachers.items()
+        }
+        return found | ({"original": self.original} if self.original is not None else {})
+
+    def distillation_of(self, student: str) -> DistillationConfig:
+        """The losses that a student learns from."""
+        return self.student(student).distillation or self.distillation
+
+    def student(self, name: str) -> StudentConfig:
+        """The section of a student.
+
+        Raises:
+            UserError: if there is no such student.
+        """
+        sections = {str(known): found for known, found in self.students.items()}
+        if name not in sections:
+            meant = did_you_mean(name, sections, f"this config has {', '.join(sections)}")
+            raise UserError(f"no student {name!r}; {meant}")
+        return sections[name]
