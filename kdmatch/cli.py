@@ -117,10 +117,10 @@ def pretrain(
     from kdmatch.pipeline.config.loader import load_config
 
     settings = load_config(config, set_, include)
-    if settings.pretraining is None:
+    if not settings.pretrained:
         raise UserError(
-            f"{config}: nothing to pre-train; add a `pretraining` section, for example "
-            '--set "pretraining={steps: 10000}"'
+            f"{config}: no model starts from pre-training; for example "
+            '--set "pretraining={steps: 10000}" --set teacher.start=pretraining'
         )
     load_backend()
     from kdmatch.pipeline.console import Console

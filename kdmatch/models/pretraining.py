@@ -244,10 +244,13 @@ class _Steps(keras.callbacks.Callback):
     def __init__(self, advance: Callable[[int, str], None], length: int) -> None:
         super().__init__()
         self._advance, self._length, self._epoch = advance, length, 0
+        self._message = ""
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        loss = (logs or {}).get("loss", float("nan"))
-        self._advance(self._epoch * self._length + batch + 1, f"loss {float(loss):.3f}")
+        done = self._epoch * self._length + batch + 1
+        if done % 100 == 0:
+            self._message = f"loss {float((logs or {}).get('loss', float('nan'))):.3f}"
+        self._advance(done, self._message)

@@ -60,8 +60,8 @@ def run(
 
 
 def _check_until(config: Config, until: str) -> None:
-    absent = {name for name in ("pretraining", "original") if getattr(config, name) is None}
-    known = [stage for stage in STAGES if stage not in absent] + list(config.further_teachers)
+    absent = {"pretraining": not config.pretrained, "original": config.original is None}
+    known = [stage for stage in STAGES if not absent.get(stage)] + list(config.further_teachers)
     ends = ("", "_control") if config.control else ("",)
     inside = {
         "students": [f"{name}{end}" for name in config.students for end in ends],
@@ -119,7 +119,7 @@ def _prepare(work: Run) -> None:
 
 def _pretrain(work: Run) -> None:
     config = work.config
-    if config.pretraining is None:
+    if not config.pretrained:
         return
     teacher = {"preset": config.teacher.preset, "arguments": config.teacher.arguments}
     work.directory.stage(

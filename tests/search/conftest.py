@@ -1,6 +1,14 @@
 """A tiny run as far as the teachers' scores, which searches go on from."""
 
+import csv
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,16 +66,64 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def run(scored: Path, tmp_path: Path) -> Callable[..., tuple[Path, Path]]:
-    """Makes a copy of the run and a config with other search settings."""
-    import shutil
+@dataclass(frozen=True)
+class TinySearch:
+    """A copy of the tiny run, and the config that is searched."""
 
-    def make(**search: Any) -> tuple[Path, Path]:
+    config: Path
+    root: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.root / "search" / "textcnn"
+
+    def search(self, **arguments: Any) -> dict[str, Any]:
+        from kdmatch.pipeline.config.loader import load_config
+        from kdmatch.pipeline.console import Console
+        from kdmatch.search.search import search
+
+        return search(load_config(self.config), self.root, [], Console(quiet=True), **arguments)
+
+    def start(self, *options: str, stdout: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+        """The same from the command line, in a process of its own."""
+        command = [sys.executable, "-m", "kdmatch", "search", str(self.config)]
+        return subprocess.Popen(
+            [*command, "--out", str(self.root), *options],
+            stdout=stdout,
+            env={name: v for name, v in os.environ.items() if not name.startswith("KERASTUNER")},
+        )
+
+    def trials(self) -> list[dict[str, str]]:
+        with (self.folder / "trials.csv").open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    def assert_each_trial_once(self, count: int) -> None:
+        oracle = json.loads((self.folder / "oracle.json").read_text("utf-8"))
+        assert sorted(oracle["end_order"]) == sorted(oracle["start_order"])
+        assert len(set(oracle["end_order"])) == len(oracle["end_order"]) == count
+        rows = self.trials()
+        assert len(rows) == count
+        assert {row["status"] for row in rows} <= {"completed", "stopped"}
+        values = [tuple(v for k, v in row.items() if "." in k) for row in rows]
+        assert len(set(values)) == count
+        assert len(list(self.folder.glob("trial_*/trial.json"))) == count
+
+
+@pytest.fixture
+def run(scored: Path, tmp_path: Path) -> Callable[..., TinySearch]:
+    """Makes a copy of the run and a config with other search settings."""
+
+    def make(**search: Any) -> TinySearch:
         root = shutil.copytree(scored / "run", tmp_path / "run")
         config = yaml.safe_load((scored / "config.yaml").read_text("utf-8"))
         config["search"] |= search
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-        return tmp_path / "config.yaml", root
+        return TinySearch(tmp_path / "config.yaml", root)
 
     return make
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])

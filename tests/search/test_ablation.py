@@ -17,7 +17,7 @@ MakeRun = Callable[..., tuple[Path, Path]]
 def test_variants_switch_off_what_the_recipe_uses_and_nothing_else(run: MakeRun) -> None:
     from kdmatch.search.ablation import variants
 
-    config = load_config(run()[0], ["students.textcnn.arguments.match_details=true"])
+    config = load_config(run().config, ["students.textcnn.arguments.match_details=true"])
     found = variants(config, "textcnn")
     assert list(found) == [
         "recipe",
@@ -40,10 +40,10 @@ def test_an_ablation_trains_compares_and_goes_on(run: MakeRun, monkeypatch) -> N
     import kdmatch.search.ablation as ablation
 
     monkeypatch.setattr(ablation, "LEVERS", {"soft": ablation.LEVERS["soft"]})
-    path, root = run()
-    config = load_config(path)
-    found = ablation.ablate(config, root, "textcnn", [1], Console(quiet=True))
-    written = (root / "ablation/textcnn/levers-valid.json").read_text("utf-8")
+    tiny = run()
+    config = load_config(tiny.config)
+    found = ablation.ablate(config, tiny.root, "textcnn", [1], Console(quiet=True))
+    written = (tiny.root / "ablation/textcnn/levers-valid.json").read_text("utf-8")
     assert json.loads(written) == found
     assert set(found["models"]) == {"recipe", "- soft", "+ soft", "labels"}
     assert all(len(model["seeds"]["auc"]) == 1 for model in found["models"].values())
@@ -56,16 +56,16 @@ def test_an_ablation_trains_compares_and_goes_on(run: MakeRun, monkeypatch) -> N
     values = {name: model["auc"]["value"] for name, model in found["models"].items()}
     difference = against["+ soft", "labels"]["difference"]
     assert difference == pytest.approx(values["+ soft"] - values["labels"])
-    weights = root / "ablation/textcnn/-soft/seed-1/model.weights.h5"
+    weights = tiny.root / "ablation/textcnn/-soft/seed-1/model.weights.h5"
     trained = weights.stat().st_mtime_ns
-    again = ablation.ablate(config, root, "textcnn", [1], Console(quiet=True))
+    again = ablation.ablate(config, tiny.root, "textcnn", [1], Console(quiet=True))
     assert (weights.stat().st_mtime_ns, again) == (trained, found)
 
 
 def test_losses_come_one_after_the_other(run: MakeRun) -> None:
     from kdmatch.search.ablation import losses
 
-    config = load_config(run()[0])
+    config = load_config(run().config)
     found = losses(config, "textcnn")
     recipe, share = config.distillation_of("textcnn"), config.transfer.share
     assert 0 not in (recipe.alpha, recipe.beta, recipe.gamma, share)
@@ -91,22 +91,22 @@ def test_losses_take_what_the_run_has_and_compare_on_any_rows(run: MakeRun) -> N
     from kdmatch.pipeline.evaluation_stage import evaluate_table
     from kdmatch.pipeline.run import run as run_stages
 
-    path, root = run()
-    config = load_config(path)
+    tiny = run()
+    config = load_config(tiny.config)
     seed = config.seeds[0]
-    run_stages(config, root, Console(quiet=True), until="students")
-    table = pq.read_table(root / "data" / "test.parquet")
+    run_stages(config, tiny.root, Console(quiet=True), until="students")
+    table = pq.read_table(tiny.root / "data" / "test.parquet")
     found = ablation.ablate(
-        config, root, "textcnn", [seed], Console(quiet=True), of="losses", rows=("test", table)
+        config, tiny.root, "textcnn", [seed], Console(quiet=True), of="losses", rows=("test", table)
     )
     assert (found["split"], list(found["models"])) == (
         "test",
         list(ablation.losses(config, "textcnn")),
     )
-    trained = {one.parent.parent.name for one in root.glob("ablation/textcnn/*/*/done.json")}
+    trained = {one.parent.parent.name for one in tiny.root.glob("ablation/textcnn/*/*/done.json")}
     assert {"soft", "soft+hard", "soft+hard+relevance"} <= trained
     # What the run has trained is not trained again, and measures what the run measured.
-    run_found = evaluate_table(config, root, table, "test", Console(quiet=True))["models"]
+    run_found = evaluate_table(config, tiny.root, table, "test", Console(quiet=True))["models"]
     for name, of_run in (("recipe", "textcnn"), ("control", "textcnn_control")):
         assert name not in trained
         auc = found["models"][name]["auc"]["value"]
@@ -118,6 +118,6 @@ def test_losses_take_what_the_run_has_and_compare_on_any_rows(run: MakeRun) -> N
 def test_a_student_that_the_config_lacks_is_named(run: MakeRun) -> None:
     from kdmatch.search.ablation import ablate
 
-    path, root = run()
+    tiny = run()
     with pytest.raises(UserError, match="--student albert: this config has textcnn"):
-        ablate(load_config(path), root, "albert", [0], Console(quiet=True))
+        ablate(load_config(tiny.config), tiny.root, "albert", [0], Console(quiet=True))

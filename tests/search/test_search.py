@@ -1,14 +1,9 @@
 """Searches end to end, on a tiny run."""
 
-import csv
 import json
 import os
 import shutil
-import signal
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,44 +15,18 @@ import yaml
 
 from kdmatch.errors import UserError
 
-MakeRun = Callable[..., tuple[Path, Path]]
-
-
-def do(config: Path, root: Path, **arguments: Any) -> dict[str, Any]:
-    from kdmatch.pipeline.config.loader import load_config
-    from kdmatch.pipeline.console import Console
-    from kdmatch.search.search import search
-
-    return search(load_config(config), root, [], Console(quiet=True), **arguments)
-
-
-def trials_of(root: Path) -> list[dict[str, str]]:
-    with (root / "search" / "textcnn" / "trials.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def assert_each_trial_once(root: Path, count: int) -> None:
-    folder = root / "search" / "textcnn"
-    oracle = json.loads((folder / "oracle.json").read_text("utf-8"))
-    assert sorted(oracle["end_order"]) == sorted(oracle["start_order"])
-    assert len(set(oracle["end_order"])) == len(oracle["end_order"]) == count
-    rows = trials_of(root)
-    assert len(rows) == count
-    assert {row["status"] for row in rows} <= {"completed", "stopped"}
-    values = [tuple(v for k, v in row.items() if "." in k) for row in rows]
-    assert len(set(values)) == count
-    assert len(list(folder.glob("trial_*/trial.json"))) == count
+MakeRun = Callable[..., Any]
 
 
 def test_a_search_leaves_trials_a_winner_and_a_report(run: MakeRun) -> None:
     from kdmatch.pipeline.config.loader import load_config
 
-    config, root = run()
-    before = (root / "config.yaml").read_bytes()
-    found = do(config, root, verify=2)["textcnn"]
-    folder = root / "search" / "textcnn"
-    assert_each_trial_once(root, 4)
-    rows = trials_of(root)
+    tiny = run()
+    before = (tiny.root / "config.yaml").read_bytes()
+    found = tiny.search(verify=2)["textcnn"]
+    folder = tiny.folder
+    tiny.assert_each_trial_once(4)
+    rows = tiny.trials()
     best = max(rows, key=lambda row: float(row["auc"]))
     assert (found["best"], found["value"]) == (best["trial"], float(best["auc"]))
     assert float(rows[0]["training.learning_rate"]) == 2e-3  # the config's own come first
@@ -73,7 +42,7 @@ def test_a_search_leaves_trials_a_winner_and_a_report(run: MakeRun) -> None:
     assert winner["full"] == max(row["full"] for row in verified)
     trial = json.loads((folder / f"trial_{winner['trial']}" / "trial.json").read_text("utf-8"))
     values = trial["hyperparameters"]["values"]
-    refit = load_config(config, include=[folder / "best_hyperparameters.yaml"])
+    refit = load_config(tiny.config, include=[folder / "best_hyperparameters.yaml"])
     losses, student = refit.distillation_of("textcnn"), refit.student("textcnn")
     for name, value in values.items():
         section, _, key = name.partition(".")
@@ -85,28 +54,28 @@ def test_a_search_leaves_trials_a_winner_and_a_report(run: MakeRun) -> None:
             taken = student.arguments[key]
             assert value in (taken, json.dumps(taken))
 
-    page = (root / "search" / "report.html").read_text("utf-8")
+    page = (tiny.root / "search" / "report.html").read_text("utf-8")
     assert page.count("<svg") == 3
     assert "distillation.alpha" in page
     assert list(folder.glob("trial_*/tensorboard/*tfevents*"))
     assert not list(folder.glob("trial_*/*.h5"))
-    assert (root / "config.yaml").read_bytes() == before
+    assert (tiny.root / "config.yaml").read_bytes() == before
 
-    again = do(config, root)["textcnn"]
+    again = tiny.search()["textcnn"]
     assert again["best"] == found["best"]
-    assert_each_trial_once(root, 4)
-    config.write_text(config.read_text().replace("trials: 4", "trials: 5"))
-    do(config, root)
-    assert_each_trial_once(root, 5)
-    config.write_text(config.read_text().replace("sample: 0.4", "sample: 0.5"))
+    tiny.assert_each_trial_once(4)
+    tiny.config.write_text(tiny.config.read_text().replace("trials: 4", "trials: 5"))
+    tiny.search()
+    tiny.assert_each_trial_once(5)
+    tiny.config.write_text(tiny.config.read_text().replace("sample: 0.4", "sample: 0.5"))
     with pytest.raises(UserError, match="holds a search with other settings or data"):
-        do(config, root)
+        tiny.search()
 
 
 def test_hyperband_goes_on_from_shorter_trials(run: MakeRun) -> None:
-    config, root = run(tuner="hyperband", trials=6, objective="gauc")
-    do(config, root)
-    folder = root / "search" / "textcnn"
+    tiny = run(tuner="hyperband", trials=6, objective="gauc")
+    tiny.search()
+    folder = tiny.folder
     epochs = []
     for path in sorted(folder.glob("trial_*/trial.json")):
         values = json.loads(path.read_text("utf-8"))["hyperparameters"]["values"]
@@ -122,23 +91,32 @@ def test_hyperband_goes_on_from_shorter_trials(run: MakeRun) -> None:
 
 
 def test_a_failing_trial_is_kept_with_its_reason_and_the_search_goes_on(run: MakeRun) -> None:
-    config, root = run(trials=5, space={"arguments.filters": {"choices": [8, -1]}})
-    do(config, root)
-    rows = trials_of(root)
+    tiny = run(trials=5, space={"arguments.filters": {"choices": [8, -1]}})
+    tiny.search()
+    rows = tiny.trials()
     failed = [row for row in rows if row["status"] == "failed"]
     assert failed
     assert len(rows) == 5
     assert all(row["arguments.filters"] == "-1" for row in failed)
     assert all("filters" in row["reason"] and "Traceback" not in row["reason"] for row in failed)
     assert all(row["auc"] for row in rows if row["status"] != "failed")
-    kept = root / "search" / "textcnn" / f"trial_{failed[0]['trial']}" / "trial.json"
+    kept = tiny.folder / f"trial_{failed[0]['trial']}" / "trial.json"
     assert json.loads(kept.read_text("utf-8"))["status"] == "FAILED"
 
 
 def test_where_nothing_succeeds_the_reason_is_said(run: MakeRun) -> None:
-    config, root = run(trials=1, space={"arguments.filters": {"choices": [-1]}})
+    tiny = run(trials=1, space={"arguments.filters": {"choices": [-1]}})
     with pytest.raises(UserError, match=r"none of 1 trials succeeded; the last failed: .*filters"):
-        do(config, root)
+        tiny.search()
+
+
+def test_the_yaml_of_the_winner_says_where_it_comes_from(run: MakeRun) -> None:
+    tiny = run(trials=1)
+    tiny.search()
+    text = (tiny.folder / "best_hyperparameters.yaml").read_text("utf-8")
+    assert text.startswith("# textcnn: trial 0 (1 finished) on tiny: auc 0.")
+    assert "trained on 0.4 of the training queries" in text
+    assert set(yaml.safe_load(text)) == {"students"}
 
 
 def test_the_sample_is_of_whole_queries(scored: Path) -> None:
@@ -162,136 +140,23 @@ def test_the_sample_is_of_whole_queries(scored: Path) -> None:
 
 
 def test_mistakes_are_one_line(run: MakeRun) -> None:
-    config, root = run()
-    shutil.rmtree(root / "search", ignore_errors=True)
+    tiny = run()
+    shutil.rmtree(tiny.root / "search", ignore_errors=True)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"--listen 127.0.0.1:{port}: .*in use"):
-            do(config, root, listen=("127.0.0.1", port), workers=2)
+            tiny.search(listen=("127.0.0.1", port), workers=2)
     from kdmatch.pipeline.config.loader import load_config
     from kdmatch.pipeline.console import Console
     from kdmatch.search.search import search
     from kdmatch.search.worker import parse_address
 
     with pytest.raises(UserError, match="--student 'albert': this config has textcnn"):
-        search(load_config(config), root, ["albert"], Console(quiet=True))
+        search(load_config(tiny.config), tiny.root, ["albert"], Console(quiet=True))
     with pytest.raises(UserError, match="--join '8600': write it as host:port"):
         parse_address("8600", "--join")
-
-
-def start(
-    config: Path, root: Path, *options: str, stdout: int = subprocess.DEVNULL
-) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "kdmatch", "search", str(config), "--out", str(root), *options],
-        stdout=stdout,
-        env={name: v for name, v in os.environ.items() if not name.startswith("KERASTUNER")},
-    )
-
-
-def wait_for(there: Callable[[], Any], process: subprocess.Popen[bytes]) -> Any:
-    deadline = time.monotonic() + 400
-    while not (found := there()):
-        assert process.poll() is None, "the search ended too soon"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
-
-
-@pytest.mark.slow
-def test_killed_it_goes_on_and_no_trial_is_run_twice(run: MakeRun) -> None:
-    config, root = run()
-    folder = root / "search" / "textcnn"
-    process = start(config, root)
-    try:
-        wait_for(lambda: (folder / "trial_1" / "history.csv").exists(), process)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    first = (folder / "trial_0" / "history.csv").stat().st_mtime_ns
-    again = start(config, root)
-    assert again.wait(timeout=500) == 0
-    assert_each_trial_once(root, 4)
-    assert (folder / "trial_0" / "history.csv").stat().st_mtime_ns == first
-
-
-def worker_with_a_trial(folder: Path, chief: int) -> tuple[int, str] | None:
-    """A local worker's process and the trial that it runs."""
-    try:
-        oracle = json.loads((folder / "oracle.json").read_text("utf-8"))
-        children = Path(f"/proc/{chief}/task/{chief}/children").read_text().split()
-        for name, trial in oracle["ongoing_trials"].items():
-            for child in children:
-                given = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
-                if f"KERASTUNER_TUNER_ID={name}".encode() in given:
-                    return None if trial in oracle["end_order"] else (int(child), trial)
-    except FileNotFoundError:
-        pass
-    return None
-
-
-@pytest.mark.slow
-def test_a_worker_that_dies_is_started_again_and_its_trial_comes_back(run: MakeRun) -> None:
-    config, root = run()
-    folder = root / "search" / "textcnn"
-    process = start(config, root, "--workers", "2", stdout=subprocess.PIPE)
-    try:
-        worker, trial = wait_for(lambda: worker_with_a_trial(folder, process.pid), process)
-        os.kill(worker, signal.SIGKILL)
-        killed = time.time()
-        said = process.communicate(timeout=500)[0].decode()
-    finally:
-        process.kill()
-        process.wait()
-    assert process.returncode == 0
-    assert said.count("died (SIGKILL); starting it again") == 1
-    assert (folder / f"trial_{trial}" / "history.csv").stat().st_mtime > killed
-    assert_each_trial_once(root, 4)
-
-
-@pytest.mark.slow
-def test_a_chief_that_is_killed_takes_its_workers_along_and_the_search_goes_on(
-    run: MakeRun,
-) -> None:
-    config, root = run(trials=3)
-    folder = root / "search" / "textcnn"
-    process = start(config, root, "--workers", "1", "--listen", "127.0.0.1:0")
-    try:
-        worker, _ = wait_for(lambda: worker_with_a_trial(folder, process.pid), process)
-    finally:
-        process.kill()
-        process.wait()
-    do(config, root)
-    assert_each_trial_once(root, 3)
-    deadline = time.monotonic() + 60
-    while is_alive(worker):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    assert_each_trial_once(root, 3)
-
-
-def is_alive(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-@pytest.mark.slow
-def test_a_worker_joins_from_outside(run: MakeRun) -> None:
-    config, root = run(trials=2)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    worker = start(config, root, "--join", f"127.0.0.1:{port}")
-    try:
-        do(config, root, workers=0, listen=("127.0.0.1", port))
-        assert worker.wait(timeout=100) == 0
-    finally:
-        worker.kill()
-        worker.wait()
-    assert_each_trial_once(root, 2)
 
 
 VARIED = ("arguments.filters", "arguments.widths", "distillation.soft")
@@ -303,11 +168,11 @@ def test_memory_does_not_grow_from_trial_to_trial(run: MakeRun) -> None:
     from kdmatch.search.space import space_of
     from kdmatch.search.trial import Rung, TrialTrainer
 
-    config_file, root = run(steps=3, epochs=1)
-    config = load_config(config_file)
+    tiny = run(steps=3, epochs=1)
+    config = load_config(tiny.config)
     space = space_of(config, "textcnn")
     varied = {p.name: p.labels for p in space if p.name in VARIED}
-    trainer = TrialTrainer(config, "textcnn", space, root)
+    trainer = TrialTrainer(config, "textcnn", space, tiny.root)
 
     def resident() -> float:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -316,16 +181,7 @@ def test_memory_does_not_grow_from_trial_to_trial(run: MakeRun) -> None:
     megabytes = []
     for i in range(11):
         values = {name: labels[i % len(labels)] for name, labels in varied.items()}
-        trainer.train(values, root / "search" / "memory" / f"trial_{i}", Rung(1))
+        trainer.train(values, tiny.root / "search" / "memory" / f"trial_{i}", Rung(1))
         megabytes.append(resident())
     print("MiB after trials 4 to 11:", [round(m) for m in megabytes[3:]])
     assert megabytes[10] - megabytes[3] < 19
-
-
-def test_the_yaml_of_the_winner_says_where_it_comes_from(run: MakeRun) -> None:
-    config, root = run(trials=1)
-    do(config, root)
-    text = (root / "search" / "textcnn" / "best_hyperparameters.yaml").read_text("utf-8")
-    assert text.startswith("# textcnn: trial 0 (1 finished) on tiny: auc 0.")
-    assert "trained on 0.4 of the training queries" in text
-    assert set(yaml.safe_load(text)) == {"students"}

@@ -37,7 +37,7 @@ class Config(Section):
         seed: of everything but the students.
         seeds: of the students; each is trained once for each seed.
         control: train each student on labels alone beside it.
-        pretraining: of the teacher's encoder, or null.
+        pretraining: of the teacher's encoder, or null; done where a model starts from it.
         original: a deeper BERT for comparison, or null.
         further_teachers: matchers beside the BERT, trained on labels as it is; the soft
             loss's target is the mean of them all, each standardised. Their names begin
@@ -81,12 +81,16 @@ class Config(Section):
     def _sections_fit(self) -> "Config":
         if not self.students:
             raise ValueError("students is empty; name at least one of albert, textcnn")
-        wanting = [
-            place for place, model in self.label_trained.items() if model.start == "pretraining"
-        ]
-        if wanting and self.pretraining is None:
-            raise ValueError(f"{wanting[0]}.start is pretraining; add a `pretraining` section")
+        if self.pretraining is None and self.pretrained:
+            raise ValueError(
+                f"{self.pretrained[0]}.start is pretraining; add a `pretraining` section"
+            )
         return self
+
+    @property
+    def pretrained(self) -> list[str]:
+        """Places of the models that start from the run's own pre-training."""
+        return [name for name, model in self.label_trained.items() if model.start == "pretraining"]
 
     @property
     def label_trained(self) -> dict[str, ModelConfig]:
