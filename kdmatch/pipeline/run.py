@@ -173,7 +173,7 @@ def _label_trainer(work: Run, name: str, model: ModelConfig) -> Callable[[Path],
                 seed=work.config.seed,
                 advance=advance,
             )
-        return {"valid_auc": best}
+        return {f"valid_{model.training.objective}": best}
 
     return train
 

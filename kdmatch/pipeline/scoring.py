@@ -128,7 +128,7 @@ def matcher_folder(config: Config, root: Path, name: str) -> Path:
 
 
 def best_seed(config: Config, folder: Path) -> Path:
-    """The student's seed with the best validation AUC, of those trained: the one to export.
+    """The student's seed with the best objective on valid, of those trained: the one to export.
 
     Raises:
         UserError: if none is trained.
@@ -136,7 +136,9 @@ def best_seed(config: Config, folder: Path) -> Path:
     trained = [seed for seed in _seed_folders(config, folder) if (seed / "done.json").is_file()]
     if not trained:
         raise UserError(f"{folder}: not trained yet; call `kdmatch run` first")
-    return max(trained, key=lambda seed: float(read_json(seed / "done.json")["valid_auc"]))
+    student = folder.name.removesuffix("_control")
+    value = f"valid_{config.student(student).training.objective}"
+    return max(trained, key=lambda seed: float(read_json(seed / "done.json")[value]))
 
 
 def _seed_folders(config: Config, folder: Path) -> list[Path]:

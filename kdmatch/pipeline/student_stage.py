@@ -35,9 +35,7 @@ def train_students(work: Run) -> None:
     work.directory.stages(stages, work.jobs)
 
 
-def student_stage(
-    work: Run, config: Config, student: str, seed: int, name: str = "", objective: str = "auc"
-) -> Stage:
+def student_stage(work: Run, config: Config, student: str, seed: int, name: str = "") -> Stage:
     """The stage that trains a student on all rows of a run.
 
     Args:
@@ -46,17 +44,15 @@ def student_stage(
         student: str.
         seed: int.
         name: str. The stage's, instead of `students/STUDENT/seed-SEED`.
-        objective: str. Validation metric by which the best weights are kept; the
-            stage's `done.json` has its best value as `valid_OBJECTIVE`.
+
+    Returns:
+        Stage, whose `done.json` has the best value of the objective as `valid_OBJECTIVE`.
     """
-    inputs = student_inputs(config, student, seed)
-    if objective != "auc":
-        inputs["objective"] = objective
     return Stage(
         name or f"students/{student}/seed-{seed}",
-        inputs,
+        student_inputs(config, student, seed),
         ["scores", "text"],
-        partial(_train, config, work.root, student, seed, True, objective),
+        partial(_train, config, work.root, student, seed, True),
     )
 
 
@@ -68,7 +64,7 @@ def control_stage(work: Run, config: Config, student: str, seed: int) -> Stage:
         f"students/{student}_control/seed-{seed}",
         {"model": model.model_copy(update={"distillation": None}), "margin": margin, "seed": seed},
         ["text", *(["teacher"] if model.start == "teacher" else [])],
-        partial(_train, config, work.root, student, seed, False, "auc"),
+        partial(_train, config, work.root, student, seed, False),
     )
 
 
@@ -78,7 +74,6 @@ def _train(
     student: str,
     seed: int,
     distil: bool,
-    objective: str,
     folder: Path,
     console: Console,
 ) -> dict[str, Any]:
@@ -98,9 +93,8 @@ def _train(
             seed=seed,
             teacher=root / "teacher",
             advance=advance,
-            objective=objective,
         )
-    return {f"valid_{objective}": best}
+    return {f"valid_{model.training.objective}": best}
 
 
 def student_inputs(config: Config, name: str, seed: int) -> dict[str, Any]:

@@ -115,7 +115,6 @@ def train_matcher(
     seed: int = 0,
     teacher: Path | None = None,
     advance: Advance | None = None,
-    objective: str = "auc",
     extra: Sequence[keras.callbacks.Callback] = (),
     start: Start | None = None,
     checkpoints: bool = True,
@@ -135,16 +134,16 @@ def train_matcher(
         seed: int. Of initial weights, dropout and the order of rows.
         teacher: Path of the teacher's model, for `start: teacher`.
         advance: callable of (steps done, message).
-        objective: str. Validation metric by which the best weights are kept.
         extra: callbacks that follow those of the training.
         start: callable in the place of `start_matcher`.
         checkpoints: bool. Write a checkpoint after each epoch.
         keep: bool. Leave the model in the folder, and logs for TensorBoard.
 
     Returns:
-        best value of the objective.
+        best value of `model.training.objective`.
     """
     keras.utils.set_random_seed(seed)
+    objective = model.training.objective
     matcher = (start or start_matcher)(model, text, teacher)
     distiller = Distiller(matcher, hard=model.training.hard, **weights)
     ids = load_ids(text / "valid", encoder_kind(model.preset))

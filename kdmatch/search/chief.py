@@ -14,7 +14,7 @@ from keras_tuner.src import protos
 from kdmatch.errors import UserError
 from kdmatch.pipeline.console import Console
 from kdmatch.search.crew import Worker
-from kdmatch.search.oracles import SafeOracle
+from kdmatch.search.safe_oracle import SafeOracle
 from kdmatch.search.servicer import Servicer
 
 LOST_AFTER = 300.0
@@ -39,9 +39,10 @@ class Chief:
         self.port = 0
         self._joined = False
         self._servicer = Servicer()
-        # One thread, as KerasTuner's own; and no sharing of a port with another chief.
+        # Not one thread, as KerasTuner's own, which a long proposal would fill; and no sharing of
+        # a port with another chief.
         self._server = grpc.server(
-            futures.ThreadPoolExecutor(1), options=[("grpc.so_reuseport", 0)]
+            futures.ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)]
         )
         protos.get_service_grpc().add_OracleServicer_to_server(self._servicer, self._server)
 
@@ -119,13 +120,15 @@ def _supervise(
     oracle: SafeOracle, servicer: Servicer, crew: list[Worker], console: Console
 ) -> None:
     deaths: Counter[str] = Counter()
-    at_start = 0
+    at_start = ended = 0
     for worker in crew:
         worker.start()
     while True:
         time.sleep(0.2)
         if servicer.error is not None:
             raise servicer.error
+        if ended != len(oracle.end_order):
+            at_start, ended = 0, len(oracle.end_order)
         for worker in crew:
             _kill_if_silent(worker, oracle, servicer, console)
             code = worker.ended()

@@ -13,8 +13,8 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from kdmatch.files import read_json, write_text
 from kdmatch.pipeline.config.run import Config
 from kdmatch.search.callbacks import STOPPED, read_values
-from kdmatch.search.oracles import SafeOracle
-from kdmatch.search.space import Parameter, overrides
+from kdmatch.search.safe_oracle import SafeOracle
+from kdmatch.search.space import Parameter, overrides, own_values
 
 BEST = "best_hyperparameters.yaml"
 VERIFIED = "verify.json"
@@ -52,19 +52,23 @@ def write_best(
         return
     search, best = config.search, finished[0]
     value, where = best.score, f"{search.sample:g} of the training queries"
+    found = overrides(space, best.hyperparameters.values)
     full = [row for row in verified_trials(finished, folder) if row["full"] is not None]
     if full:
         row = max(full, key=lambda row: float(row["full"]))
         best, value = oracle.trials[row["trial"]], row["full"]
+        own = row.get("own")
+        found = own_values(space) if own else overrides(space, best.hyperparameters.values)
         where = f"all rows, where it is the best of {len(full)}"
-        where += ", and the config's own values" if row.get("own") else ""
+        where += ", and the config's own values" if own else ""
     text = (
         f"# {student}: trial {best.trial_id} ({len(finished)} finished) on {config.name}: "
         f"{search.objective} {value:.4f} on valid,\n"
         f"# trained on {where} ({search.tuner}, seed {search.seed}).\n"
         f"# kdmatch run CONFIG --out RUN --include {BEST}\n"
     )
-    found = overrides(space, best.hyperparameters.values)
+    if search.objective != config.student(student).training.objective:
+        found.setdefault("training", {})["objective"] = search.objective
     text += yaml.safe_dump({"students": {student: found}}, sort_keys=False)
     write_text(folder / BEST, text)
 

@@ -21,7 +21,7 @@ from kdmatch.pipeline.run_directory import alone
 from kdmatch.pipeline.work import Run
 from kdmatch.search.chief import Chief, check_port
 from kdmatch.search.crew import worker_command
-from kdmatch.search.oracles import FAILURES_IN_A_ROW, SafeOracle, make_oracle
+from kdmatch.search.oracles import make_oracle
 from kdmatch.search.record import (
     BEST,
     epochs_of,
@@ -30,6 +30,7 @@ from kdmatch.search.record import (
     with_own_values,
     write_record,
 )
+from kdmatch.search.safe_oracle import FAILURES_IN_A_ROW, SafeOracle
 from kdmatch.search.space import Parameter, hyperparameters, space_of
 from kdmatch.search.study import Study
 from kdmatch.search.trial import TrialTrainer
@@ -118,6 +119,12 @@ def _search_student(
         write_record(oracle, folder, config, student, space)
         _say(oracle, student, console)
 
+    for moved in (parameter for parameter in space if parameter.is_moved):
+        console.stage(
+            "search",
+            f"{student}: {moved.name} is {moved.current!r} in the config, which its range lacks; "
+            f"the first trial has {moved.value(moved.start)!r}",
+        )
     oracle = make_oracle(config.search, hyperparameters(space, study.label), ended)
     trainer = TrialTrainer(config, student, space, root)
     (folder / "queries.txt").write_text("\n".join(trainer.queries) + "\n", encoding="utf-8")

@@ -12,7 +12,7 @@ from keras_tuner.src import protos
 from keras_tuner.src.distribute.oracle_chief import OracleServicer
 
 from kdmatch.search.client import STUDY, TUNER
-from kdmatch.search.oracles import SafeOracle
+from kdmatch.search.safe_oracle import SafeOracle
 
 
 class Servicer(OracleServicer):
@@ -23,7 +23,7 @@ class Servicer(OracleServicer):
     that another worker was given.
 
     Attributes:
-        lock: held during each call.
+        lock: held during each call that changes anything.
         heard: when each worker called last.
         open: whether trials are given out.
         error: what went wrong in a call, for the chief to end with.
@@ -49,8 +49,8 @@ class Servicer(OracleServicer):
             return protos.get_service().CreateTrialResponse(trial=none.to_proto())
 
     def GetTrial(self, request: Any, context: Any) -> Any:
-        with self._call(context, request.trial_id):
-            return super().GetTrial(request, context)
+        self._check(context, request.trial_id)  # a heart beats while a trial is being proposed
+        return super().GetTrial(request, context)
 
     def UpdateTrial(self, request: Any, context: Any) -> Any:
         with self._call(context, request.trial_id):
@@ -62,16 +62,19 @@ class Servicer(OracleServicer):
 
     @contextlib.contextmanager
     def _call(self, context: Any, trial_id: str | None = None) -> Iterator[None]:
-        said = dict(context.invocation_metadata())
-        tuner_id, study = (said[key].decode() for key in (TUNER, STUDY))
         with self.lock:
-            if study != self.oracle.label:
-                context.abort(grpc.StatusCode.FAILED_PRECONDITION, "another study is searched")
-            if trial_id is not None and not self.oracle.holds(tuner_id, trial_id):
-                context.abort(grpc.StatusCode.FAILED_PRECONDITION, "another has the trial")
-            self.heard[tuner_id] = time.monotonic()
+            self._check(context, trial_id)
             try:
                 yield
             except Exception as error:
                 self.error = error
                 raise
+
+    def _check(self, context: Any, trial_id: str | None) -> None:
+        said = dict(context.invocation_metadata())
+        tuner_id, study = (said[key].decode() for key in (TUNER, STUDY))
+        if study != self.oracle.label:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "another study is searched")
+        if trial_id is not None and not self.oracle.holds(tuner_id, trial_id):
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "another has the trial")
+        self.heard[tuner_id] = time.monotonic()

@@ -50,10 +50,18 @@ class Parameter:
         """The config's value as KerasTuner takes it, or the nearest that the range has."""
         if self.range.choices:
             wanted = str(_labels([self.current])[0])
-            return next((label for label in self.labels if str(label) == wanted), self.labels[0])
+            numbers = [one for one in self.labels if isinstance(one, int | float)]
+            nearest = min(numbers, key=lambda one: abs(one - self.current), default=self.labels[0])
+            return next((label for label in self.labels if str(label) == wanted), nearest)
         assert self.range.low is not None
         assert self.range.high is not None
         return type(self.current)(min(max(self.current, self.range.low), self.range.high))
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether the range lacks the config's value, and trials begin with another."""
+        current = list(self.current) if isinstance(self.current, tuple) else self.current
+        return bool(self.value(self.start) != current)
 
     def value(self, label: Any) -> Any:
         """What the config holds for a value of KerasTuner's."""
@@ -84,6 +92,7 @@ def space_of(config: Config, student: str) -> list[Parameter]:
         elif name in own:
             when = ranges[name].when if name in ranges else None
             ranges[name] = _searchable(name, given, own[name], when)
+            _check(config, student, name, given)
     made = [Parameter(name, found, own[name]) for name, found in ranges.items()]
     made = [parameter for parameter in made if _can_count(parameter, made, own)]
     if not made:
@@ -165,6 +174,15 @@ def overrides(space: Sequence[Parameter], values: Mapping[str, Any]) -> dict[str
     return made
 
 
+def own_values(space: Sequence[Parameter]) -> dict[str, Any]:
+    """The config's own values as keys of the student's section."""
+    made: dict[str, Any] = {}
+    for parameter in space:
+        section, name = parameter.name.split(".", 1)
+        made.setdefault(section, {})[name] = parameter.current
+    return made
+
+
 def with_overrides(config: Config, student: str, keys: Mapping[str, Any]) -> Config:
     """The config with those keys of a student, as including them gives it."""
     raw = config.model_dump(mode="json")
@@ -203,6 +221,19 @@ def _searchable(
                 f"search.space: {name} is a whole number, {current}; {end:g} cannot end its range"
             )
     return Searchable(given.low, given.high, given.sampling, when=when)
+
+
+def _check(config: Config, student: str, name: str, given: SearchRange) -> None:
+    """A clear line now for what the field cannot hold, not a failure of each trial."""
+    section, field = name.split(".", 1)
+    if section not in _SECTIONS:  # a matcher's arguments are checked as it is made
+        return
+    for value in given.choices or (given.low, given.high):
+        try:
+            with_overrides(config, student, {section: {field: value}})
+        except UserError as error:
+            said = str(error).rpartition(f"{field}: ")[2]
+            raise UserError(f"search.space: {name} cannot be {value!r}: {said}") from error
 
 
 def _labels(choices: Sequence[Any]) -> list[Any]:

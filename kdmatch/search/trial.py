@@ -138,7 +138,6 @@ class TrialTrainer:
                 seed=search.seed,
                 teacher=self.root / "teacher",
                 advance=advance,
-                objective=search.objective,
                 extra=extra,
                 start=self._start,
                 checkpoints=rung.resumable,
@@ -174,13 +173,16 @@ def trial_schedule(training: TrainingConfig, config: Config) -> TrainingConfig:
 
     `search.steps`, or the student's steps times √sample: between as many
     passes over the rows as the full training makes, too few steps to compare
-    rates by, and as many steps, which would make no trial cheaper. An average
-    of the weights spans the same share of the steps.
+    rates by, and as many steps, which would make no trial cheaper. Patience and
+    an average of the weights span the same share of the steps.
     """
     search = config.search
+    share = training.patience * training.validate_every / training.steps
+    patience = math.ceil(share * search.epochs)
     steps = search.steps or round(training.steps * math.sqrt(search.sample))
     every = max(1, steps // search.epochs)
-    shorter = {"steps": every * search.epochs, "validate_every": every}
+    shorter: dict[str, Any] = {"steps": every * search.epochs, "validate_every": every}
+    shorter |= {"patience": patience, "objective": search.objective}
     average = training.average ** (training.steps / shorter["steps"]) if training.average else 0.0
     return training.model_copy(update={**shorter, "average": average})
 

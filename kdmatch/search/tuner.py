@@ -18,7 +18,7 @@ from kdmatch.pipeline.console import Console
 from kdmatch.search.callbacks import STOPPED
 from kdmatch.search.client import ChiefClient, ChiefGoneError
 from kdmatch.search.hparams import log_trial
-from kdmatch.search.oracles import SafeOracle
+from kdmatch.search.safe_oracle import SafeOracle
 from kdmatch.search.trial import Rung, TrialTrainer
 
 _BETWEEN_REQUESTS = 0.5
@@ -93,7 +93,9 @@ class StudentTuner(keras_tuner.Tuner):
             raise FailedTrialError(reason) from error
         if found["stopped"]:
             (folder / STOPPED).write_text("by the median of the other trials", encoding="utf-8")
-        log_trial(folder, values, search.objective, found["values"])
+        shown = {name: value for name, value in values.items() if name != "search"}
+        with contextlib.suppress(OSError):  # pictures of a trial are not worth a trial
+            log_trial(folder, shown, search.objective, found["values"])
         return {search.objective: found["value"]}
 
     def _beat(self, trial_id: str) -> None:

@@ -10,13 +10,12 @@ from typing import Any
 from keras_tuner.engine.trial import Trial
 from scipy.stats import spearmanr
 
-from kdmatch.errors import CollapsedRunError
+from kdmatch.errors import CollapsedRunError, UserError
 from kdmatch.files import read_json, write_json
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.run_directory import Stage
 from kdmatch.pipeline.student_stage import student_stage
 from kdmatch.pipeline.work import Run
-from kdmatch.search.oracles import SafeOracle
 from kdmatch.search.record import (
     VERIFIED,
     finished_trials,
@@ -24,6 +23,7 @@ from kdmatch.search.record import (
     with_own_values,
     write_best,
 )
+from kdmatch.search.safe_oracle import SafeOracle
 from kdmatch.search.space import Parameter, overrides, with_overrides
 
 
@@ -46,38 +46,48 @@ def verify_top(
     trials = finished[:count]
     if own is not None and searched(own) not in map(searched, trials):
         trials.append(own)
-    stages = [_stage(work, student, space, trial) for trial in trials]
+    is_own = [own is not None and searched(trial) == searched(own) for trial in trials]
+    stages = [
+        _stage(work, student, trial, {} if mine else overrides(space, trial.hyperparameters.values))
+        for trial, mine in zip(trials, is_own, strict=True)
+    ]
     work.directory.stages(stages, work.jobs)
     rows: list[dict[str, Any]] = []
-    for rank, (trial, stage) in enumerate(zip(trials, stages, strict=True), 1):
+    for rank, (trial, stage, mine) in enumerate(zip(trials, stages, is_own, strict=True), 1):
         done = read_json(work.root / stage.name / "done.json")
         row = {"trial": trial.trial_id, "sample": trial.score, "full": done[f"valid_{objective}"]}
-        row |= {"own": own is not None and searched(trial) == searched(own)}
+        row |= {"own": mine}
         row |= {"reason": done["reason"]} if "reason" in done else {}
         rows.append({**row, "rank_sample": rank})
     best_first = sorted(rows, key=lambda row: math.inf if row["full"] is None else -row["full"])
     for rank, row in enumerate(best_first, 1):
         row["rank_full"] = rank
     found: dict[str, Any] = {"objective": objective, "seed": seed, "top": count, "trials": rows}
-    if len(rows) > 2:
-        ranks = [[row[f"rank_{of}"] for row in rows] for of in ("sample", "full")]
+    top = rows[:count]  # the config's own values may stand below, whatever their rank
+    if len(top) > 2:
+        ranks = [[row[f"rank_{of}"] for row in top] for of in ("sample", "full")]
         found["spearman"] = float(spearmanr(*ranks).statistic)
     folder = work.root / "search" / student
     write_json(folder / VERIFIED, found)
+    if all(row["full"] is None for row in rows):
+        raise UserError(
+            f"search of {student}: the training on all rows collapses with each of the best "
+            f"{len(rows)} trials: {rows[0]['reason']}; search lower rates"
+        )
     write_best(oracle, folder, work.config, student, space)
     return rows
 
 
-def _stage(work: Run, student: str, space: list[Parameter], trial: Trial) -> Stage:
+def _stage(work: Run, student: str, trial: Trial, values: dict[str, Any]) -> Stage:
     """The training of a trial's student on all rows, done too where it collapses."""
     objective = work.config.search.objective
+    by_objective = with_overrides(work.config, student, {"training": {"objective": objective}})
     stage = student_stage(
         work,
-        with_overrides(work.config, student, overrides(space, trial.hyperparameters.values)),
+        with_overrides(by_objective, student, values),
         student,
         work.config.seeds[0],
         f"search/{student}/verify/trial_{trial.trial_id}",
-        objective,
     )
     return dataclasses.replace(stage, work=partial(_or_reason, stage.work, f"valid_{objective}"))
 

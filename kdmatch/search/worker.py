@@ -19,7 +19,7 @@ from kdmatch.search.study import Study
 from kdmatch.search.trial import TrialTrainer
 from kdmatch.search.tuner import StudentTuner
 
-_OF_A_STARTED_WORKER = 20.0  # its chief is on this machine
+_OF_A_STARTED_WORKER = 45.0  # its chief is on this machine
 _AFTER_A_STUDY = 5.0
 _BETWEEN_STUDIES = 2.0
 

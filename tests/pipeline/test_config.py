@@ -110,7 +110,7 @@ def test_a_student_names_only_what_differs_in_its_distillation(tmp_path: Path) -
         ("search.hours=0", r"search\.hours: .*greater than 0"),
         (
             "search.objective=acc",
-            r"search\.objective: no such validation metric; choose",
+            r"search\.objective: Input should be 'auc', 'gauc', .*found",
         ),
         ("search.sample=0", r"search\.sample: .*greater than 0"),
         ("search.space={a.b: {low: 2, high: 1}}", "range from 2 to 1 is empty"),

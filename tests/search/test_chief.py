@@ -20,7 +20,8 @@ from kdmatch.search import chief as chief_module
 from kdmatch.search import client
 from kdmatch.search.chief import Chief, check_port
 from kdmatch.search.client import ChiefClient, ChiefGoneError
-from kdmatch.search.oracles import SafeOracle, make_oracle
+from kdmatch.search.oracles import make_oracle
+from kdmatch.search.safe_oracle import SafeOracle
 
 QUIET = Console(quiet=True)
 LABEL = "albert-0"

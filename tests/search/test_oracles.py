@@ -9,8 +9,10 @@ import pytest
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from kdmatch.pipeline.config.search import SearchConfig
-from kdmatch.search.oracles import FAILURES_IN_A_ROW, SafeOracle, make_oracle
+from kdmatch.search.bayesian import BayesianSearch
+from kdmatch.search.oracles import make_oracle
 from kdmatch.search.record import with_own_values
+from kdmatch.search.safe_oracle import FAILURES_IN_A_ROW, SafeOracle
 
 
 def make(folder: Path, **search: Any) -> SafeOracle:
@@ -158,3 +160,72 @@ def test_bayesian_search_leaves_a_region_where_trials_fail(tmp_path: Path) -> No
     assert max(alpha for alpha in tried if alpha <= 0.8) > 0.7
     statuses = [trial.status for trial in oracle.trials.values()]
     assert statuses.count(TrialStatus.FAILED) == sum(alpha > 0.8 for alpha in alphas)
+
+
+def test_hyperband_carries_on_past_failed_trials(tmp_path: Path) -> None:
+    """Two failures in the first rung of a bracket; KerasTuner would never end that bracket."""
+    oracle = make(tmp_path, tuner="hyperband", trials=30)
+    epochs = []
+    for i in range(30):
+        trial = run_one(oracle, fail=i in (3, 4))
+        epochs.append(trial.hyperparameters.values["tuner/epochs"])
+    assert epochs.count(9) >= 3
+    last = [t for t in oracle.trials.values() if t.hyperparameters.values["tuner/epochs"] == 9]
+    assert all(t.status == TrialStatus.COMPLETED for t in last)
+    failed = [t for t in oracle.trials.values() if t.status == TrialStatus.FAILED]
+    assert [t.score for t in failed] == [None] * 2
+
+
+def test_no_rung_of_hyperband_is_shorter_than_the_warm_up(tmp_path: Path) -> None:
+    space = keras_tuner.HyperParameters()
+    space.Fixed("search", "albert-0")
+    space.Float("training.warmup", 0.0, 0.3)
+    oracle = make_oracle(SearchConfig(tuner="hyperband", trials=20), space)
+    oracle._set_project_dir(str(tmp_path), "study")
+    trials = [end(oracle, "t", [0.7]) for _ in range(20)]
+    assert {trial.hyperparameters.values["tuner/epochs"] for trial in trials} == {3, 9}
+
+
+def end(oracle: SafeOracle, tuner: str, curve: list[float], stopped: bool = False) -> Trial:
+    """A trial that leaves its curve, as a training does."""
+    trial = oracle.create_trial(tuner)
+    folder = Path(oracle._get_trial_dir(trial.trial_id))
+    lines = "\n".join(["step,valid_auc", *(f"{i},{value}" for i, value in enumerate(curve))])
+    (folder / "history.csv").write_text(lines)
+    if stopped:
+        (folder / "stopped.txt").write_text("by the median")
+    oracle.update_trial(trial.trial_id, {"auc": max(curve)})
+    trial.status = TrialStatus.COMPLETED
+    oracle.end_trial(trial)
+    return trial
+
+
+def test_bayesian_search_sees_what_a_stopped_trial_might_have_reached(tmp_path: Path) -> None:
+    oracle = make(tmp_path, tuner="bayesian", trials=20)
+    assert isinstance(oracle, BayesianSearch)
+    for last in (0.73, 0.74, 0.75):
+        end(oracle, "t", [0.60, 0.70, last])
+    end(oracle, "t", [0.59], stopped=True)
+    end(oracle, "t", [0.5, 0.5, 0.5])
+    run_one(oracle, fail=True)
+    worth = {trial.trial_id: score for trial, score in oracle._worth().items()}
+    assert [worth[f"{i:02}"] for i in range(3)] == [0.73, 0.74, 0.75]
+    assert worth["03"] == pytest.approx(0.59 + 0.135)  # what others gained since
+    assert worth["04"] == worth["05"] == pytest.approx(0.73 - 3 * 0.01)  # the floor
+    x, y = oracle._vectorize_trials()
+    assert len(x) == len(y) == 6
+    assert [oracle.trials[f"{i:02}"].score for i in (3, 4, 5)] == [0.59, 0.5, None]
+
+
+def test_bayesian_search_predicts_running_trials_from_ended_ones(tmp_path: Path) -> None:
+    oracle = make(tmp_path, tuner="bayesian", trials=20)
+    for _ in range(4):
+        run_one(oracle)
+    for worker in ("a", "b"):
+        oracle.create_trial(worker)
+    scores = [trial.score for trial in oracle.trials.values() if trial.score is not None]
+    _, y = oracle._vectorize_trials()
+    assert len(y) == 6
+    # Not 0 plus 1, what a process says that has seen nothing.
+    assert all(-max(scores) - 0.5 < predicted < -min(scores) + 0.5 for predicted in y[4:])
+    assert len(oracle.trials) == 6

@@ -10,7 +10,7 @@ import yaml
 from kdmatch.errors import UserError
 from kdmatch.pipeline.config.loader import load_config, parse_config
 from kdmatch.pipeline.config.run import Config
-from kdmatch.search.space import hyperparameters, overrides, space_of, with_overrides
+from kdmatch.search.space import hyperparameters, overrides, own_values, space_of, with_overrides
 
 RAW: dict[str, Any] = {
     "name": "x",
@@ -129,12 +129,34 @@ def test_a_refit_uses_exactly_the_values_found(tmp_path: Path) -> None:
             "training.batch_size is a whole number, 64; 64.5 cannot end its range",
         ),
         ({"training.hard": {"low": 0, "high": 1}}, "training.hard is 'both', not a number"),
+        (
+            {"training.hard": {"choices": ["hing", "both"]}},
+            r"search.space: training.hard cannot be 'hing': Input should be 'hinge', 'pointwise'",
+        ),
+        (
+            {"training.warmup": {"low": 0.0, "high": 1.5}},
+            "search.space: training.warmup cannot be 1.5: Input should be less than 1",
+        ),
     ],
 )
 def test_a_space_that_cannot_be_is_one_line(space: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         space_of(config(space=space), "albert")
     assert "\n" not in str(caught.value)
+
+
+def test_the_first_trial_is_the_nearest_to_the_config_that_the_ranges_have() -> None:
+    raw = config().model_dump(mode="json")
+    raw["students"]["textcnn"]["arguments"] = {"filters": 250, "widths": [1, 2, 3]}
+    raw["distillation"]["gamma"] = 0.0
+    found = {p.name: p for p in space_of(parse_config(raw, "test"), "textcnn")}
+    assert found["arguments.filters"].start == max(found["arguments.filters"].labels)
+    assert found["distillation.gamma"].start == 0.05
+    moved = {name for name, parameter in found.items() if parameter.is_moved}
+    assert moved == {"arguments.filters", "distillation.gamma", "training.learning_rate"}
+    own = own_values(list(found.values()))
+    assert own["distillation"]["gamma"] == 0.0
+    assert own["arguments"]["filters"] == 250
 
 
 def test_nothing_left_to_search() -> None:

@@ -18,7 +18,8 @@ from kdmatch.pipeline.config.search import SearchConfig
 from kdmatch.pipeline.console import Console
 from kdmatch.search import worker
 from kdmatch.search.client import ChiefClient, ChiefGoneError
-from kdmatch.search.oracles import SafeOracle, make_oracle
+from kdmatch.search.oracles import make_oracle
+from kdmatch.search.safe_oracle import SafeOracle
 from kdmatch.search.tuner import StudentTuner
 
 QUIET = Console(quiet=True)

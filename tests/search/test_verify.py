@@ -10,7 +10,7 @@ import pytest
 import yaml
 from keras_tuner.engine.trial import TrialStatus
 
-from kdmatch.errors import CollapsedRunError
+from kdmatch.errors import CollapsedRunError, UserError
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.run_directory import RunDirectory, Stage
 from kdmatch.search import record, verify
@@ -37,25 +37,31 @@ def oracle_of(found: dict[str, FakeTrial], own: str) -> Any:
     return SimpleNamespace(trials=found, start_order=[own, *(set(found) - {own})])
 
 
-def work_of(root: Path, values: dict[str, float | None], monkeypatch) -> Any:
+def work_of(
+    root: Path, values: dict[str, float | None], monkeypatch, own: str, objective: str = "auc"
+) -> Any:
     """A run whose trials are worth `values` on all rows; None collapses."""
 
-    def stage(work: Any, config: Any, student: str, seed: int, name: str, objective: str) -> Stage:
-        value = values[name.rpartition("_")[2]]
+    def stage(work: Any, keys: dict[str, Any], student: str, seed: int, name: str) -> Stage:
+        trial = name.rpartition("_")[2]
+        value = values[trial]
+        assert keys == ({} if trial == own else {"a": trial})
 
         def train(folder: Path, console: Console) -> dict[str, Any]:
             if value is None:
                 raise CollapsedRunError("training collapsed in epoch 1")
-            return {f"valid_{objective}": value}
+            return {"valid_auc": value}
 
         return Stage(name, {"name": name}, [], train)
 
     monkeypatch.setattr(verify, "student_stage", stage)
-    monkeypatch.setattr(verify, "with_overrides", lambda *_: None)
-    monkeypatch.setattr(verify, "overrides", lambda *_: {})
-    monkeypatch.setattr(record, "overrides", lambda space, values: dict(values))
+    monkeypatch.setattr(verify, "with_overrides", lambda config, student, keys: keys)
+    for module in (verify, record):
+        monkeypatch.setattr(module, "overrides", lambda space, values: dict(values))
+    monkeypatch.setattr(record, "own_values", lambda space: {"a": "the config's"})
     search = SimpleNamespace(objective="auc", sample=0.06, tuner="bayesian", seed=0)
-    config = SimpleNamespace(search=search, seeds=[0], name="shop")
+    student = SimpleNamespace(training=SimpleNamespace(objective=objective))
+    config = SimpleNamespace(search=search, seeds=[0], name="shop", student=lambda _: student)
     directory = RunDirectory(root, Console(quiet=True))
     return SimpleNamespace(config=config, root=root, directory=directory, jobs=1)
 
@@ -65,7 +71,7 @@ def best_yaml(root: Path) -> str:
 
 
 def test_a_collapse_costs_its_row_only(tmp_path: Path, monkeypatch) -> None:
-    work = work_of(tmp_path, {"4": 0.7, "1": None, "2": 0.8}, monkeypatch)
+    work = work_of(tmp_path, {"4": 0.7, "1": None, "2": 0.8}, monkeypatch, own="4")
     oracle = oracle_of(trials("412"), own="4")
     rows = verify.verify_top(work, oracle, "albert", [], 3)
     assert [(row["trial"], row["full"], row["rank_full"]) for row in rows] == [
@@ -88,17 +94,40 @@ def test_a_collapse_costs_its_row_only(tmp_path: Path, monkeypatch) -> None:
 def test_the_configs_own_values_win_where_they_are_best_on_all_rows(
     tmp_path: Path, monkeypatch
 ) -> None:
-    work = work_of(tmp_path, {"4": 0.7, "1": 0.72, "2": 0.8}, monkeypatch)
+    work = work_of(tmp_path, {"4": 0.7, "1": 0.72, "2": 0.8}, monkeypatch, own="2")
     rows = verify.verify_top(work, oracle_of(trials("412"), own="2"), "albert", [], 2)
     named = [("4", False), ("1", False), ("2", True)]
     assert [(row["trial"], row["own"]) for row in rows] == named
-    assert "best of 3, and the config's own values" in best_yaml(tmp_path)
+    text = best_yaml(tmp_path)
+    assert "best of 3, and the config's own values" in text
+    # Not those of the trial, which were moved into the ranges.
+    assert yaml.safe_load(text) == {"students": {"albert": {"a": "the config's"}}}
+
+
+def test_where_all_collapse_on_all_rows_the_samples_best_is_not_recommended(
+    tmp_path: Path, monkeypatch
+) -> None:
+    work = work_of(tmp_path, {"4": None, "1": None}, monkeypatch, own="4")
+    with pytest.raises(UserError, match="collapses with each of the best 2 trials: training coll"):
+        verify.verify_top(work, oracle_of(trials("41"), own="4"), "albert", [], 2)
+    assert not (tmp_path / "search" / "albert" / "best_hyperparameters.yaml").exists()
+
+
+def test_the_refit_keeps_weights_by_the_objective_of_the_search(
+    tmp_path: Path, monkeypatch
+) -> None:
+    work = work_of(tmp_path, {}, monkeypatch, own="4", objective="map")
+    folder = tmp_path / "search" / "albert"
+    folder.mkdir(parents=True)
+    record.write_best(oracle_of(trials("41"), own="4"), folder, work.config, "albert", [])
+    section = yaml.safe_load(best_yaml(tmp_path))["students"]["albert"]
+    assert section == {"a": "4", "training": {"objective": "auc"}}
 
 
 def test_what_compares_trials_that_are_not_the_best_any_more_is_dropped(
     tmp_path: Path, monkeypatch
 ) -> None:
-    work = work_of(tmp_path, {"4": 0.7, "1": 0.6, "2": 0.8}, monkeypatch)
+    work = work_of(tmp_path, {"4": 0.7, "1": 0.6, "2": 0.8}, monkeypatch, own="2")
     oracle = oracle_of(trials("412"), own="2")
     folder = tmp_path / "search" / "albert"
 

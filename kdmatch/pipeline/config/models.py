@@ -8,6 +8,8 @@ from kdmatch.distillation.options import HardLoss, Scaling, SoftLoss
 from kdmatch.pipeline.config.section import AddedLater, Section
 from kdmatch.searchable import Searchable
 
+Objective = Literal["auc", "gauc", "ndcg@10", "mrr", "map", "pair_accuracy"]
+
 
 class TrainingConfig(Section):
     """How a model trains.
@@ -18,8 +20,9 @@ class TrainingConfig(Section):
             warm-up is a share of the steps, then cosine to 0.
         average: momentum of the moving average of the weights that is validated
             and kept; 0 keeps the weights themselves.
+        objective: metric on valid whose best weights are kept.
         validate_every: steps between validations and checkpoints.
-        patience: validations without a better AUC before stopping.
+        patience: validations without a better objective before stopping.
         rows_per_query: rows of one query at most in a pass; it caps the triples.
         precision: "bfloat16" multiplies matrices in bfloat16 where that is faster.
     """
@@ -32,6 +35,7 @@ class TrainingConfig(Section):
     weight_decay: float = Field(default=0.01, ge=0)
     clip_norm: float = Field(default=1.0, gt=0)
     average: float = Field(default=0.0, ge=0, lt=1)
+    objective: Annotated[Objective, AddedLater()] = "auc"
     validate_every: int = Field(default=250, ge=1)
     patience: int = Field(default=6, ge=1)
     rows_per_query: int = Field(default=16, ge=1)
