@@ -210,6 +210,10 @@ def export(
     ] = "savedmodel",
     graph: Annotated[str, typer.Option(help="packed, or keras: as it was trained.")] = "packed",
     precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    batching: Annotated[
+        Path | None,
+        typer.Option(help="TF Serving's batching parameters of the model.", metavar="FILE"),
+    ] = None,
 ) -> None:
     """Export a run's students as the next version under a model base.
 
@@ -221,7 +225,7 @@ def export(
 
     names = list(config.students) if student == "all" else [student]
     for name in names:
-        written = export_model(config, run, name, to / name, format_, graph, precision)
+        written = export_model(config, run, name, to / name, format_, graph, precision, batching)
         typer.echo(f"{name}: {written}")
 
 

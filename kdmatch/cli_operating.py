@@ -14,6 +14,7 @@ from kdmatch.cli_shared import (
     parse_columns,
     write_json,
 )
+from kdmatch.errors import UserError
 
 if TYPE_CHECKING:
     from kdmatch.serving.labels import Change
@@ -91,6 +92,16 @@ def promote(
     label: Annotated[str, typer.Option(help="stable or canary.")] = "stable",
     target: TargetOption = None,
     wait: Annotated[float, typer.Option(help="Seconds that loading may take.", min=0)] = 300.0,
+    check: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Without --target: a server that reads the file, which must have the version.",
+            metavar="HOST:PORT",
+        ),
+    ] = None,
+    loaded: Annotated[
+        bool, typer.Option("--loaded", help="Without --target: all servers have the version.")
+    ] = False,
 ) -> None:
     """Point a label at a version: load it, move the label, drop what has none.
 
@@ -99,7 +110,10 @@ def promote(
     load_backend()
     from kdmatch.serving.labels import promote as move
 
-    _say(model, config, move(config, model, version, label, target, wait))
+    if target is not None and (check or loaded):
+        raise UserError("--target: the server is asked itself; leave --check and --loaded out")
+    change = move(config, model, version, label, target, wait, check or (), loaded)
+    _say(model, config, change)
 
 
 @app.command()
@@ -182,6 +196,12 @@ def load(
     rich.console.Console(width=120).print(table)
     if found is not None:
         typer.echo(f"highest rate with p99 ≤ {budget_ms:g} ms: {found:.1f} requests a second")
+    if late := [one.rate for one in trials if one.is_client_bound(budget_ms)]:
+        typer.echo(
+            f"from {min(late):.1f} requests a second on, this client sent late by a good part of "
+            "the budget: the server may do more; load it from another machine, or from several",
+            err=True,
+        )
     write_json(
         json_file,
         {"model": model, "documents": documents, "budget_ms": budget_ms, "arrivals": kind}
@@ -194,7 +214,7 @@ def _say(model: str, config: Path, change: "Change") -> None:
         versions = ", ".join(map(str, change.versions))
         typer.echo(
             f"{config}: {model} lists versions {versions} now; no label was moved. When the server "
-            "has loaded them, call this again, or give --target to have it done at once"
+            "has loaded them, call this again with --check; --target does it all at once"
         )
         _warn(model, change)
         return

@@ -29,7 +29,9 @@ def search(
         str | None, typer.Option(help="Which student; each of the config's in turn if not given.")
     ] = None,
     trials: Annotated[int | None, typer.Option(help="At most so many trials.")] = None,
-    hours: Annotated[float | None, typer.Option(help="No trial begins after these.")] = None,
+    hours: Annotated[
+        float | None, typer.Option(help="No trial begins after these, a student.")
+    ] = None,
     sample: Annotated[float | None, typer.Option(help="Share of the training queries.")] = None,
     tuner: Annotated[str | None, typer.Option(help="bayesian, hyperband or random.")] = None,
     objective: Annotated[str | None, typer.Option(help="Validation metric: auc, …")] = None,

@@ -108,7 +108,7 @@ def bench(
     load_backend()
     from kdmatch.serving.threads import set_threads
 
-    set_threads(threads, None)  # before TensorFlow runs anything, which an export does
+    set_threads(threads, threads)  # before TensorFlow runs anything, which an export does
     import rich.console
 
     from kdmatch.pipeline.bench import BenchOptions, bench_run

@@ -110,18 +110,18 @@ def positions(search: SearchRecord, name: str, trials: Sequence[dict[str, Any]])
 def _effect(axes: Axes, search: SearchRecord, name: str, ended: list[dict[str, Any]]) -> None:
     parameter = search.parameters[name]
     shown = [trial for trial in ended if trial[name] is not None]
-    objective = [trial[search.objective] for trial in shown]
+    objective = np.array([trial[search.objective] for trial in shown])
+    full = np.array([trial["status"] != "stopped" for trial in shown])
     if parameter["choices"] is not None:
         labels = [str(label) for label in parameter["choices"]]
-        places = [labels.index(trial[name]) for trial in shown]
-        axes.plot(places, objective, "o", ms=3, color=_LINE, alpha=0.6)
-        for place in set(places):
-            found = [v for p, v in zip(places, objective, strict=True) if p == place]
-            axes.plot(place, np.median(found), "_", ms=18, mew=2, color=_BEST)
+        places = np.array([labels.index(trial[name]) for trial in shown])
+        for place in set(places[full]):
+            middle = np.median(objective[full & (places == place)])
+            axes.plot(place, middle, "_", ms=18, mew=2, color=_BEST)
         axes.set_xticks(range(len(labels)), labels, rotation=20, ha="right", fontsize=7)
         axes.set_xlim(-0.5, len(labels) - 0.5)
     else:
-        axes.plot([trial[name] for trial in shown], objective, "o", ms=3, color=_LINE, alpha=0.6)
+        places = np.array([trial[name] for trial in shown])
         axes.axvline(parameter["start"], color=_BEST, lw=0.9, ls="--")
         if parameter["sampling"] == "log":
             axes.set_xscale("log")
@@ -131,6 +131,8 @@ def _effect(axes: Axes, search: SearchRecord, name: str, ended: list[dict[str, A
         margin = (1.3, 1 / 1.3) if parameter["sampling"] == "log" else (1, 1)
         axes.set_xlim(parameter["low"] / margin[0], parameter["high"] / margin[1])
         axes.tick_params(axis="x", labelsize=7)
+    for of, face in ((full, _LINE), (~full, "none")):
+        axes.plot(places[of], objective[of], "o", ms=3, color=_LINE, mfc=face, mew=0.7, alpha=0.6)
     axes.set_title(_short(name), fontsize=9)
 
 

@@ -104,10 +104,14 @@ def bench_run(
         with console.progress("cold start", len(measured)) as advance:
             for done, (model, engine) in enumerate(measured, 1):
                 path = paths[model, engine]
-                found, peaks[model, engine] = measure_cold(
-                    model, engine, path, one_each, options.threads
-                )
-                cold += found
+                try:
+                    found, peaks[model, engine] = measure_cold(
+                        model, engine, path, one_each, options.threads
+                    )
+                    cold += found
+                except Exception as error:  # what was measured already is not lost with it
+                    skipped.append(f"{model}, {engine}: no cold start: {_first_line(error)}")
+                    console.stage("left out", escape(skipped[-1]))
                 advance(done, f"{model}, {engine}")
     result = {
         "dataset": config.name,

@@ -69,6 +69,7 @@ def export_model(
     format: str = "savedmodel",
     graph: str = "packed",
     precision: str = "float32",
+    batching: Path | None = None,
 ) -> Path:
     """Export a run's teacher or the best seed of one of its students into `base`.
 
@@ -78,7 +79,7 @@ def export_model(
         name: str. The model.
         base: Path. Its versions' folder.
         format: str. "savedmodel", "onnx" or "openvino".
-        graph, precision: str. As `kdmatch.export`; a SavedModel's alone.
+        graph, precision, batching: as `kdmatch.export`; a SavedModel's alone.
 
     Returns:
         the folder written.
@@ -95,8 +96,10 @@ def export_model(
         raise UserError(
             f"{root}: no model {name!r}; this run has {', '.join(exported_models(config))}"
         )
-    if format != "savedmodel" and (graph, precision) != ("packed", "float32"):
-        raise UserError(f"--graph and --precision are a SavedModel's; format {format} has neither")
+    if format != "savedmodel" and (graph, precision, batching) != ("packed", "float32", None):
+        raise UserError(
+            f"--graph, --precision and --batching are a SavedModel's; format {format} has none"
+        )
     preset = model_config(config, name).preset
     folder = matcher_folder(config, root, name)
     keras.utils.clear_session(free_memory=True)
@@ -104,9 +107,8 @@ def export_model(
     encoder = load_encoder(root / "text" / encoder_kind(preset))
     if format != "savedmodel":
         return export_format(matcher, encoder, base, format)
-    return export(
-        matcher, encoder, base, warmup=_warmup_page(root), graph=graph, precision=precision
-    )
+    warmup = _warmup_page(root)
+    return export(matcher, encoder, base, None, warmup, graph, precision, batching)
 
 
 def _evaluate(config: Config, root: Path, folder: Path, console: Console) -> dict[str, Any]:

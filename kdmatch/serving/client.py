@@ -1,6 +1,7 @@
 """Clients of a served matcher: one query, a page of documents, their scores."""
 
 import json
+import time
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -73,13 +74,15 @@ class Client(_ClientBase):
         version: int. Version to ask; the server's latest if None.
         version_label: str. Label to ask for, such as `stable`, in place of a
             version.
-        timeout: float. Seconds that one request may take, retries included.
+        timeout: float. Seconds that a call may take, retries and the parts of a page that
+            is split included.
         max_documents_per_request: int. A longer page is split. Keep it at or
             below the server's `max_batch_size` where batching is on.
         max_retries: int. Further attempts, made by gRPC itself, and only where
             the server is unavailable: a request that ran out of time or was
-            refused would meet the same again. None are made while more than
-            a tenth of the requests fail: they would add to the load.
+            refused would meet the same again. TF Serving says unavailable of a
+            full batching queue too; so none are made while more than a tenth of
+            the requests fail: they would add to the load.
         max_request_bytes: int. A page with more text is split too.
 
     Raises:
@@ -106,9 +109,11 @@ class Client(_ClientBase):
     def score_pairs(self, queries: Sequence[str], documents: Sequence[str]) -> np.ndarray:
         """Returns one float32 score for each pair `(queries[i], documents[i])`."""
         scores = np.empty(len(documents), np.float32)
+        deadline = time.monotonic() + self.timeout
         for request, rows in self._pages(queries, documents):
+            left = max(0.001, deadline - time.monotonic())
             try:
-                response = self._stub.Predict(request, timeout=self.timeout)
+                response = self._stub.Predict(request, timeout=left)
             except grpc.RpcError as error:
                 raise self.spec.error(error, self.target) from error
             scores[rows] = self._scores(response, rows)
@@ -148,12 +153,18 @@ class AsyncClient(_ClientBase):
             self._channel = grpc.aio.insecure_channel(self.target, self._options)
             self._stub = self._stub_class(self._channel)
         scores = np.empty(len(documents), np.float32)
-        for request, rows in self._pages(queries, documents):
-            try:
-                response = await self._stub.Predict(request, timeout=self.timeout)
-            except grpc.RpcError as error:
-                raise self.spec.error(error, self.target) from error
-            scores[rows] = self._scores(response, rows)
+        calls = [
+            (self._stub.Predict(request, timeout=self.timeout), rows)
+            for request, rows in self._pages(queries, documents)
+        ]
+        try:
+            for call, rows in calls:
+                scores[rows] = self._scores(await call, rows)
+        except grpc.RpcError as error:
+            raise self.spec.error(error, self.target) from error
+        finally:
+            for call, _ in calls:
+                call.cancel()  # nothing, where it has ended
         return scores
 
     async def close(self) -> None:

@@ -1,5 +1,6 @@
 """A matcher and its encoder as one SavedModel: the only place that knows a signature."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ def export(
     warmup: tuple[str, Sequence[str]] | None = None,
     graph: str = "packed",
     precision: str = "float32",
+    batching: Path | None = None,
 ) -> Path:
     """Write `<base>/<version>/`, complete or not at all.
 
@@ -48,14 +50,17 @@ def export(
             an encoder computes its layers' products. A TextCNN has float32
             alone. `kdmatch bench --engines savedmodel,bfloat16` and `kdmatch
             gate` measure what it gains and changes.
+        batching: a file of `BatchingParameters` for TF Serving's
+            `--enable_per_model_batching_parameters`, which reads it as it loads
+            the version; None for none.
 
     Returns:
         the version's folder.
 
     Raises:
         UserError: if the backend is not TensorFlow, graph or precision is
-            unknown, encoder and matcher do not fit, the version exists, or the
-            graph holds an op that TensorFlow Serving does not have.
+            unknown, encoder and matcher do not fit, the version exists, `batching`
+            cannot be read, or the graph holds an op that TensorFlow Serving does not have.
     """
     if keras.backend.backend() != "tensorflow":
         raise UserError(
@@ -84,6 +89,8 @@ def export(
     with new_version(base, number) as folder:
         _save(make_scorer(matcher, encoder, graph, precision), encoder.input_names, folder)
         check_ops(folder)
+        if batching is not None:
+            shutil.copyfile(batching, folder / "batching_params.pbtxt")
         if warmup is not None:
             query, documents = warmup
             pages = [(query, list(documents[:size])) for size in WARMUP_SIZES]

@@ -64,10 +64,15 @@ def gate(baseline: Path, candidate: Path, rows: pa.Table, limits: GateLimits) ->
         labels) and latency.
 
     Raises:
-        UserError: if there is no export, or no rows, or neither scores nor
-            AUC can be compared.
+        UserError: if there is no export, or no rows, both are the same version,
+            or neither scores nor AUC can be compared.
     """
     folders = [version_folder(path) for path in (baseline, candidate)]
+    if folders[0].resolve() == folders[1].resolve():
+        raise UserError(
+            f"{baseline} and {candidate} are one version, {folders[0]}, which differs from itself "
+            "in nothing; name the folder of the version that serves, such as albert/1"
+        )
     if rows.num_rows == 0:
         raise UserError("the gate needs rows; the file has none")
     scorers = [SavedModelScorer(folder) for folder in folders]

@@ -9,7 +9,7 @@ version beside the old one, move the label, drop what has no label any more.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,14 +55,18 @@ def promote(
     label: str = STABLE,
     target: str | None = None,
     wait_seconds: float = 300.0,
+    checks: Sequence[str] = (),
+    loaded: bool = False,
 ) -> Change:
     """Point a label at a version.
 
     With `target` the server is told each step and asked whether the version is
     AVAILABLE before the label moves; if anything fails until then, file and
-    server are put back. Without it the file alone changes, for a server that
-    reads it again by itself: a version that is not listed yet is listed, and
-    the label moves when the command is called again.
+    server are put back. Without it the file alone changes, for servers that
+    read it again by themselves: a version that is not listed yet is listed, and
+    the label moves when this is called again and each server in `checks` says
+    AVAILABLE. TF Serving sets labels before it loads: one that read of a label
+    before it had its version would refuse the file, and all later ones.
 
     Args:
         path: a `models.config`.
@@ -71,17 +75,33 @@ def promote(
         label: `stable` or `canary`.
         target: `host:port` of the server.
         wait_seconds: float. How long the version may take to load.
+        checks: `host:port` of each server that reads the file; they are asked only.
+        loaded: bool. It has been seen that all of them have the version: ask none.
 
     Returns:
         Change.
 
     Raises:
         UserError: if model, label or version are unknown, the version does not
-            load, the server refuses, or another promotion or rollback is at
-            work on the file.
+            load, the server refuses, nobody says that a listed version is loaded,
+            or another promotion or rollback is at work on the file.
     """
     with _alone(path):
-        return _promote(path, model, version, label, target, wait_seconds)
+        config = read_config(path)
+        entry = find_model(config, model, path)
+        after, version = _promoted(path, entry, model, version, label)
+
+        def before_it_moves() -> None:
+            if not checks and not loaded:
+                raise UserError(
+                    f"{path}: {model} version {version} is listed; its label moves once it is "
+                    "loaded: give --check HOST:PORT for each server that reads the file, or "
+                    "--loaded if you have seen it"
+                )
+            for server in checks:
+                _await_version(server, model, version, wait_seconds)
+
+        return _move(path, config, entry, after, version, target, wait_seconds, before_it_moves)
 
 
 def rollback(path: Path, model: str, target: str | None = None) -> Change:
@@ -98,7 +118,8 @@ def rollback(path: Path, model: str, target: str | None = None) -> Change:
         if PREVIOUS not in before or STABLE not in before:
             raise UserError(f"{path}: {model} has no {PREVIOUS} version; nothing was promoted yet")
         after = {**before, STABLE: before[PREVIOUS], PREVIOUS: before[STABLE]}
-        return _move(path, config, entry, after, after[STABLE], target, _RPC_SECONDS)
+        # `previous` is loaded: nothing drops it.
+        return _move(path, config, entry, after, after[STABLE], target, _RPC_SECONDS, lambda: None)
 
 
 @contextlib.contextmanager
@@ -127,16 +148,10 @@ def _alone(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _promote(
-    path: Path,
-    model: str,
-    version: int | None,
-    label: str,
-    target: str | None,
-    wait_seconds: float,
-) -> Change:
-    config = read_config(path)
-    entry = find_model(config, model, path)
+def _promoted(
+    path: Path, entry: Any, model: str, version: int | None, label: str
+) -> tuple[dict[str, int], int]:
+    """The labels after a promotion, and the version that gets one."""
     before = dict(entry.version_labels)
     if label not in (STABLE, CANARY):
         raise UserError(f"label {label!r} is unknown; choose {STABLE} or {CANARY}")
@@ -155,7 +170,7 @@ def _promote(
             after[PREVIOUS] = before[STABLE]
         if after.get(CANARY) == version:
             del after[CANARY]
-    return _move(path, config, entry, after, version, target, wait_seconds)
+    return after, version
 
 
 def _move(
@@ -166,6 +181,7 @@ def _move(
     version: int,
     target: str | None,
     wait_seconds: float,
+    before_it_moves: Callable[[], None],
 ) -> Change:
     before = dict(entry.version_labels)
     original = type(config).FromString(config.SerializeToString())
@@ -175,6 +191,7 @@ def _move(
     if target is None:
         moved = kept <= listed
         if moved:
+            before_it_moves()
             _set_labels(entry, after)
         listing = kept if moved else together
         _list_versions(entry, listing)

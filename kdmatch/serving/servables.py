@@ -124,9 +124,9 @@ class Servables:
     def configure(self, config: Any) -> None:
         """Serves what a `ModelConfigList` says, and nothing else.
 
-        As in TF Serving, a label may be given to a version that was loaded
-        before, or to one of a model that is new; versions are loaded in any
-        case.
+        As in TF Serving, labels come first: one may be given to a version that was
+        loaded before, or to one of a model that is new; if it cannot be, nothing
+        is loaded or dropped.
 
         Raises:
             RequestError: INVALID_ARGUMENT for a model without name or folder,
@@ -135,18 +135,15 @@ class Servables:
         wanted = policies(config, self.base)
         with self._scanning:  # two callers, one after the other: each sees what the other left
             before = self._served
+            for name, policy in wanted.items():
+                if name in before:
+                    _check_labels(name, policy, before[name])
             self._policies = wanted
             self._served = {name: one for name, one in before.items() if name in wanted}
             self.scan()
             for name, policy in wanted.items():
-                known = before.get(name) or self._served.get(name)
-                for version in policy.labels.values():
-                    if known is None or version not in known.versions:
-                        raise RequestError(
-                            grpc.StatusCode.FAILED_PRECONDITION,
-                            f"Request to assign label to version {version} of model {name}, "
-                            "which is not currently available for inference",
-                        )
+                if name not in before:
+                    _check_labels(name, policy, self._served.get(name))
             self._served = {
                 name: Served(one.versions, wanted[name].labels)
                 for name, one in self._served.items()
@@ -244,3 +241,13 @@ def require_models(servables: Servables) -> None:
         f"{servables.base}: no model found; expected <name>/<version>/saved_model.pb, "
         "as `kdmatch export` writes"
     )
+
+
+def _check_labels(model: str, policy: Policy, served: Served | None) -> None:
+    for version in policy.labels.values():
+        if served is None or version not in served.versions:
+            raise RequestError(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f"Request to assign label to version {version} of model {model}, which is not "
+                "currently available for inference",
+            )

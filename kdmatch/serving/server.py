@@ -193,6 +193,8 @@ def serve(base: Path, options: ServeOptions) -> None:
         require_models(Servables(base))
     if binary := shutil.which(MODEL_SERVER):
         command = model_server_command(binary, models, options)
+        said = f"{MODEL_SERVER} listens on every interface of this machine, port {options.port}"
+        Console(stderr=True).print(said, highlight=False)
         os.execv(binary, command)
 
     console = Console(stderr=True)
@@ -228,6 +230,9 @@ def model_server_command(binary: str, models: dict[str, Path], options: ServeOpt
         binary: str. Path of the server.
         models: dict. Directory of each model, by name.
         options: ServeOptions.
+
+    Raises:
+        UserError: if the configuration names a folder that is not here.
     """
     command = [binary, f"--port={options.port}"]
     if options.intra_op_threads is not None:
@@ -235,6 +240,13 @@ def model_server_command(binary: str, models: dict[str, Path], options: ServeOpt
     if options.inter_op_threads is not None:
         command.append(f"--tensorflow_inter_op_parallelism={options.inter_op_threads}")
     if options.config is not None:
+        for model in read_config(options.config).model_config_list.config:
+            if not Path(model.base_path).is_dir():
+                raise UserError(
+                    f"{options.config}: model {model.name}: base_path {model.base_path} is not "
+                    f"here, where {MODEL_SERVER} would look for it; run it where it is, as "
+                    "serving/docker-compose.yml does, or name a folder of this machine"
+                )
         return [
             *command,
             f"--model_config_file={options.config.resolve()}",

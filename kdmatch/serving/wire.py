@@ -28,6 +28,11 @@ _ADVICE = {
     grpc.StatusCode.INVALID_ARGUMENT: "check that the model takes strings `query` and `document`",
     grpc.StatusCode.FAILED_PRECONDITION: "check the signature's name against the model's",
 }
+# Where the details tell more than the status.
+_ADVICE_ON = {
+    "version label": "check the label against `version_labels` in the server's models.config",
+    "queue": "the server's batching queue is full: ask less often, or add servers",
+}
 
 
 class ServingError(UserError):
@@ -120,7 +125,8 @@ class PredictSpec:
         """Says in one line what was asked of whom, what came, what to do."""
         code, details = error.code(), error.details() or ""
         lines = details.strip().splitlines() or ["no details"]
-        advice = _ADVICE.get(code, "see the server's log")
+        advice = next((said for part, said in _ADVICE_ON.items() if part in details), None)
+        advice = advice or _ADVICE.get(code, "see the server's log")
         return ServingError(
             f"{target}, model {self.model!r}: {code.name}, {lines[0][:300]}; {advice}", code
         )
@@ -131,14 +137,20 @@ def _chunks(
 ) -> Iterator[slice]:
     start = held = 0
     for index, (query, document) in enumerate(zip(queries, documents, strict=True)):
-        # No character takes more than four bytes; what is no text is refused further on.
-        pair = 4 * (len(query) + len(document)) if isinstance(document, str) else 0
+        pair = _most_bytes(query) + _most_bytes(document)
         if index > start and (index - start == size or held + pair > max_bytes):
             yield slice(start, index)
             start, held = index, 0
         held += pair
     if documents:
         yield slice(start, len(documents))
+
+
+def _most_bytes(value: Any) -> int:
+    """No character takes more than four bytes; what is no text is refused further on."""
+    if isinstance(value, bytes):
+        return len(value)
+    return 4 * len(value) if isinstance(value, str) else 0
 
 
 def _strings(name: str, values: Sequence[str]) -> Any:

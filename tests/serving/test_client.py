@@ -92,7 +92,8 @@ def test_a_permuted_page_gives_permuted_scores_split_or_not(target):
         ([1] * 7, 10_000, [3, 3, 1]),
     ],
 )
-def test_a_page_is_split_by_documents_and_by_text(stub_server, lengths, limit, sent):
+@pytest.mark.parametrize("kind", [str, bytes])
+def test_a_page_is_split_by_documents_and_by_text(stub_server, lengths, limit, sent, kind):
     sizes = []
 
     def answer(request, context):
@@ -101,8 +102,11 @@ def test_a_page_is_split_by_documents_and_by_text(stub_server, lengths, limit, s
 
     stub_server.answer = answer
     options = {"max_documents_per_request": 4 if len(lengths) < 7 else 3}
+    documents = ["d" * length for length in lengths]
+    if kind is bytes:  # whose size is known
+        documents, limit = [document.encode() for document in documents], limit // 3
     with Client(stub_server.target, "tiny", max_request_bytes=limit, **options) as client:
-        assert client.score("q", ["d" * length for length in lengths]).shape == (len(lengths),)
+        assert client.score("q", documents).shape == (len(lengths),)
     assert sizes == sent
 
 
@@ -234,6 +238,41 @@ def test_a_deadline(stub_server):
     with client, pytest.raises(ServingError, match="longer timeout") as raised:
         client.score("q", ["d"])
     assert raised.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_deadline_is_that_of_all_parts_of_a_page(stub_server, kind):
+    def answer(request, context):
+        time.sleep(0.15)
+        return answer_zeros(request, context)
+
+    stub_server.answer = answer
+    client = kind(stub_server.target, "tiny", timeout=0.4, max_documents_per_request=1)
+
+    async def ask():
+        async with client:
+            await client.score("q", ["d"] * 12)
+
+    begun = time.monotonic()
+    with pytest.raises(ServingError, match="longer timeout"):
+        asyncio.run(ask()) if kind is AsyncClient else client.score("q", ["d"] * 12)
+    assert time.monotonic() - begun < 12 * 0.15
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "advice"),
+    [
+        ("INVALID_ARGUMENT", "Unrecognized servable version label: x", "the label against"),
+        ("UNAVAILABLE", "The batch scheduling queue to which this task was", "queue is full"),
+        ("UNAVAILABLE", "failed to connect to all addresses", "is the server running there"),
+    ],
+)
+def test_the_advice_fits_what_was_said(stub_server, code, details, advice):
+    status = grpc.StatusCode[code]
+    stub_server.answer = lambda request, context: context.abort(status, details)
+    client = Client(stub_server.target, "tiny", max_retries=0)
+    with client, pytest.raises(ServingError, match=advice):
+        client.score("q", ["d"])
 
 
 def test_an_answer_without_scores_is_refused(stub_server):

@@ -67,6 +67,9 @@ def test_a_ratio_over_the_limit_fails_and_unlabelled_rows_have_no_auc(versions):
 
 
 def test_a_gate_with_nothing_to_compare_does_not_open(versions):
+    latest = "are one version, .*4, which differs from itself in nothing"
+    with pytest.raises(UserError, match=latest):
+        gate(versions, versions / "4", ROWS, GateLimits(**LIMITS))
     free = GateLimits(tolerance=None, **{**LIMITS, "positive_threshold": -1.0})
     with pytest.raises(UserError, match=r"labels lie between 0 and \d, positive from -1 on"):
         gate(versions / "1", versions / "3", ROWS, free)

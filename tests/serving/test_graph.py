@@ -223,6 +223,16 @@ def test_no_table_of_the_vocabulary_is_held_twice(exported):
     assert set(tables.values()) == {1}
 
 
+def test_batching_parameters_are_in_the_version_as_it_appears(tmp_path):
+    parameters = Path(__file__).parents[2] / "serving" / "batching_params.pbtxt"
+    matcher, encoder = matcher_of("textcnn"), ENCODERS["words"]()
+    version = export(matcher, encoder, tmp_path / "m", batching=parameters)
+    assert (version / "batching_params.pbtxt").read_bytes() == parameters.read_bytes()
+    with pytest.raises(OSError, match="absent"):
+        export(matcher, encoder, tmp_path / "m", batching=tmp_path / "absent")
+    assert [one.name for one in (tmp_path / "m").iterdir()] == ["1"]
+
+
 def test_the_keras_graph_remains_as_a_control(tmp_path):
     matcher, encoder = matcher_of("albert"), ENCODERS["wordpiece"]()
     loaded = tf.saved_model.load(str(export(matcher, encoder, tmp_path / "m", graph="keras")))

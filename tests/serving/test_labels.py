@@ -198,8 +198,8 @@ def test_clients_without_a_label_are_warned_of(config):
     canary = ("promote", "tiny", "--version", "2", "--label", "canary")
     warning = "tiny: version 2, not stable's 1, is what clients get that ask for no label"
     assert warning in call(*canary)
-    assert warning in call(*canary)
-    assert call("promote", "tiny") == ""
+    assert warning in call(*canary, "--loaded")
+    assert call("promote", "tiny", "--loaded") == ""
     assert warning in call("rollback", "tiny")
 
 
@@ -207,7 +207,10 @@ def test_without_a_server_a_version_is_listed_before_its_label_moves(config):
     first = promote(config, "tiny", 2)
     assert (first.moved, first.versions) == (False, (1, 2))
     assert labels_in(config) == {"stable": 1}
-    assert promote(config, "tiny", 2).moved
+    with pytest.raises(UserError, match="version 2 is listed; its label moves once it is loaded"):
+        promote(config, "tiny", 2)
+    assert labels_in(config) == {"stable": 1}
+    assert promote(config, "tiny", 2, loaded=True).moved
     assert labels_in(config) == {"stable": 2, "previous": 1}
     assert rollback(config, "tiny").moved
     assert labels_in(config) == {"stable": 1, "previous": 2}
@@ -216,7 +219,7 @@ def test_without_a_server_a_version_is_listed_before_its_label_moves(config):
 def test_without_a_server_too_what_has_no_label_is_dropped(config):
     for version in (2, 3):
         promote(config, "tiny", version)
-        change = promote(config, "tiny", version)
+        change = promote(config, "tiny", version, loaded=True)
         assert change.moved
         assert change.versions == (version - 1, version)  # stable, and previous for a rollback
 
@@ -235,6 +238,10 @@ def test_the_server_refuses_a_label_of_a_version_that_is_not_loaded(server, conf
             service.HandleReloadConfigRequest(request, timeout=20)
         assert raised.value.code() is grpc.StatusCode.FAILED_PRECONDITION
         assert score(server, version_label="stable") == 10
+        assert server.servables.versions("tiny") == [1]  # labels first: nothing was loaded
+        entry.version_labels["stable"] = 1
+        listing = model_management_pb2.ReloadConfigRequest(config=wanted)
+        service.HandleReloadConfigRequest(listing, timeout=20)
         assert score(server, version=2) == 20
         service.HandleReloadConfigRequest(request, timeout=20)
     assert score(server, version_label="stable") == 20
@@ -263,8 +270,7 @@ def test_the_server_reads_a_changed_file(versions, config):
     with LocalServer(versions.parent, port=0, poll_seconds=0.05, config=config) as server:
         server.target = f"127.0.0.1:{server.port}"
         assert not promote(config, "tiny", 2).moved
-        wait_for(lambda: server.servables.versions("tiny") == [2, 1])
-        assert promote(config, "tiny", 2).moved
+        assert promote(config, "tiny", 2, checks=[server.target]).moved
         wait_for(lambda: score(server, version_label="stable") == 20)
         assert score(server, version_label="previous") == 10
 

@@ -67,6 +67,26 @@ def test_latency_counts_from_the_scheduled_arrival_so_that_queueing_shows():
     assert asyncio.run(go([np.ones(1)])).wrong == 10
 
 
+class BusyClient:
+    """Holds the event loop for 20 ms a request, as a client that is short of processor time."""
+
+    async def score(self, query, documents):
+        time.sleep(0.02)
+        return np.zeros(len(documents))
+
+
+def test_the_clients_own_delay_is_told_from_the_servers():
+    async def go(client):
+        return await run_load(client, [("q", ["d"])], [np.zeros(1)], np.zeros(10), 1.0)
+
+    slow_server, slow_client = (asyncio.run(go(one())) for one in (SlowClient, BusyClient))
+    assert slow_client.percentile(99) > 100
+    assert slow_client.row()["sent_late_p99_ms"] > 100
+    assert slow_client.is_client_bound(100.0)
+    assert slow_server.percentile(99) > 100
+    assert not slow_server.is_client_bound(100.0)
+
+
 def test_the_search_ends_near_the_capacity_and_a_failure_is_over_the_budget():
     def trial(rate, seed):
         ms = [10.0] * 99 + [60.0 if rate > 37 else 20.0] * 2

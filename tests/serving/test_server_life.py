@@ -182,6 +182,10 @@ def test_command_of_the_real_server(tmp_path):
     found = {model.name: model.base_path for model in config.model_config_list.config}
     assert found == {"a": str(tmp_path), "b": str(tmp_path / "b")}
 
+    elsewhere = Path(__file__).parents[2] / "serving" / "models.config"
+    with pytest.raises(UserError, match="base_path /models/albert is not here"):
+        model_server_command("tms", {}, ServeOptions(config=elsewhere))
+
 
 SERVE = (
     "import sys; from kdmatch.serving.server import ServeOptions, serve; "

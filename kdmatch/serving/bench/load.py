@@ -32,6 +32,8 @@ class LoadResult:
     Attributes:
         rate: float. Requests that were to arrive a second.
         milliseconds: latency of each answered request, from its scheduled arrival.
+        late: how long after its scheduled arrival each request was sent, in ms: the
+            client's own delay.
         failures: requests by gRPC status name.
         wrong: int. Answers whose scores differ from those of the quiet server.
         requests: int. Requests sent.
@@ -42,6 +44,7 @@ class LoadResult:
     requests: int
     seconds: float = 0.0
     milliseconds: list[float] = field(default_factory=list)
+    late: list[float] = field(default_factory=list)
     failures: Counter[str] = field(default_factory=Counter)
     wrong: int = 0
 
@@ -49,6 +52,13 @@ class LoadResult:
         """A percentile of the latency in ms; a failed request counts as endless."""
         every = self.milliseconds + [float("inf")] * sum(self.failures.values())
         return float(np.percentile(every, q, method="higher")) if every else float("nan")
+
+    def is_client_bound(self, budget_ms: float) -> bool:
+        """Whether the client sent so late that the latency says little of the server."""
+        return self._late_p99() > budget_ms / 2
+
+    def _late_p99(self) -> float:
+        return float(np.percentile(self.late, 99, method="higher")) if self.late else 0.0
 
     def row(self) -> dict[str, Any]:
         """The numbers, for JSON and a table; null where a percentile is endless."""
@@ -58,6 +68,7 @@ class LoadResult:
             "requests": self.requests,
             "answered_per_second": round(len(self.milliseconds) / max(self.seconds, 1e-9), 2),
             **{k: round(v, 3) if np.isfinite(v) else None for k, v in percentiles.items()},
+            "sent_late_p99_ms": round(self._late_p99(), 3),
             "failures": dict(self.failures),
             "wrong_scores": self.wrong,
         }
@@ -110,6 +121,7 @@ async def run_load(
 
     async def one(index: int, moment: float) -> None:
         query, documents = pages[index % len(pages)]
+        result.late.append((clock() - started - moment) * 1000)
         try:
             scores = await client.score(query, documents)
         except ServingError as error:

@@ -65,6 +65,9 @@ def load(path: Path, threads: int | None = None) -> GrpcScorer:
 
 def _serve(base: Path, threads: int | None, port: Connection) -> None:
     import_tensorflow_quietly()
-    with LocalServer(base, port=0, intra_op_threads=threads, poll_seconds=0) as server:
+    server = LocalServer(
+        base, port=0, intra_op_threads=threads, inter_op_threads=threads, poll_seconds=0
+    )
+    with server:
         port.send(server.port)
         server.wait()

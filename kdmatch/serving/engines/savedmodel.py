@@ -18,8 +18,8 @@ class SavedModelScorer:
 
     Args:
         path: a version's folder.
-        threads: int. Threads within an operation, for the whole process and
-            without effect once TensorFlow has run anything.
+        threads: int. Threads within an operation, and as many that run operations, for
+            the whole process and without effect once TensorFlow has run anything.
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
@@ -30,7 +30,7 @@ class SavedModelScorer:
         from kdmatch.serving.threads import set_threads
 
         self.process_id = os.getpid()
-        set_threads(threads, None)
+        set_threads(threads, threads)
         self._constant = tf.constant
         self._signature = tf.saved_model.load(str(path)).signatures["serving_default"]
         for record in read_warmup(path):
