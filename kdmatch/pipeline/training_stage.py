@@ -228,5 +228,5 @@ def matmul_precision(precision: str) -> Iterator[None]:
 
 def schedule_of(training: TrainingConfig, unlabelled_share: float) -> Schedule:
     """The schedule that a config's training section describes."""
-    fields = training.model_dump(exclude={"hard", "precision"})
+    fields = training.model_dump(exclude={"hard", "objective", "precision"})
     return Schedule(**fields, unlabelled_share=unlabelled_share)
