@@ -32,7 +32,8 @@ def serve(
         int | None, typer.Option(help="Threads that share one operation.", min=0)
     ] = None,
     inter_op_threads: Annotated[
-        int | None, typer.Option(help="Operations that run side by side.", min=0)
+        int | None,
+        typer.Option(help="Operations that run side by side; -1: in the asking thread.", min=-1),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="A models.config: versions and labels.", metavar="FILE")
@@ -106,9 +107,11 @@ def bench(
     """
     config = run_config(run)
     load_backend()
-    from kdmatch.serving.threads import set_threads
+    from kdmatch.serving.threads import inter_op_of, set_threads
 
-    set_threads(threads, threads)  # before TensorFlow runs anything, which an export does
+    set_threads(
+        threads, inter_op_of(threads)
+    )  # before TensorFlow runs anything, which an export does
     import rich.console
 
     from kdmatch.pipeline.bench import BenchOptions, bench_run

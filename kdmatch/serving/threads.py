@@ -14,7 +14,8 @@ def set_threads(intra_op: int | None, inter_op: int | None) -> None:
 
     Args:
         intra_op: int. Threads that share one operation.
-        inter_op: int. Operations that run side by side.
+        inter_op: int. Operations that run side by side; -1 runs them all in the
+            thread that asks, and hands nothing over.
     """
     if intra_op is None and inter_op is None:
         return
@@ -27,6 +28,11 @@ def set_threads(intra_op: int | None, inter_op: int | None) -> None:
             tf.config.threading.set_inter_op_parallelism_threads(inter_op)
     except RuntimeError:
         log.warning("TensorFlow runs already in this process; its threads stay as they are")
+
+
+def inter_op_of(threads: int | None) -> int | None:
+    """`inter_op` for so many threads in all: of one, it is the thread that asks."""
+    return -1 if threads == 1 else threads
 
 
 def set_tokenizer_threads(threads: int | None) -> None:

@@ -11,6 +11,7 @@ from kdmatch.errors import UserError
 from kdmatch.quiet import import_tensorflow_quietly
 from kdmatch.serving.client import Client
 from kdmatch.serving.server import LocalServer
+from kdmatch.serving.threads import inter_op_of
 
 _START_SECONDS = 120.0
 
@@ -66,7 +67,11 @@ def load(path: Path, threads: int | None = None) -> GrpcScorer:
 def _serve(base: Path, threads: int | None, port: Connection) -> None:
     import_tensorflow_quietly()
     server = LocalServer(
-        base, port=0, intra_op_threads=threads, inter_op_threads=threads, poll_seconds=0
+        base,
+        port=0,
+        intra_op_threads=threads,
+        inter_op_threads=inter_op_of(threads),
+        poll_seconds=0,
     )
     with server:
         port.send(server.port)

@@ -18,8 +18,8 @@ class SavedModelScorer:
 
     Args:
         path: a version's folder.
-        threads: int. Threads within an operation, and as many that run operations, for
-            the whole process and without effect once TensorFlow has run anything.
+        threads: int. Threads that score, for the whole process and without
+            effect once TensorFlow has run anything.
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
@@ -27,10 +27,10 @@ class SavedModelScorer:
         import tensorflow as tf
         import tensorflow_text  # noqa: F401  registers its ops
 
-        from kdmatch.serving.threads import set_threads
+        from kdmatch.serving.threads import inter_op_of, set_threads
 
         self.process_id = os.getpid()
-        set_threads(threads, threads)
+        set_threads(threads, inter_op_of(threads))
         self._constant = tf.constant
         self._signature = tf.saved_model.load(str(path)).signatures["serving_default"]
         for record in read_warmup(path):
