@@ -22,9 +22,10 @@ def run(finished_run: Path, tmp_path: Path) -> Path:
     return shutil.copytree(finished_run, tmp_path / "run")
 
 
-def bench(run: Path, *arguments: str) -> str:
+def bench(run: Path, *arguments: str, cold: bool = False) -> str:
     data = str(run / "data" / "test.parquet")
-    command = ["bench", str(run), "--data", data, "--seconds", "0", "--no-cold", *arguments]
+    command = ["bench", str(run), "--data", data, "--seconds", "0", *arguments]
+    command += [] if cold else ["--no-cold"]
     result = CliRunner().invoke(app, command, catch_exceptions=False)
     assert result.exit_code == 0
     return result.output
@@ -59,6 +60,22 @@ def test_every_model_and_engine_has_its_rows(
     assert (run / "export" / "albert" / "plain" / "1" / "saved_model.pb").is_file()
     assert list_versions(run / "export" / "albert") == [1]
     assert "Latency by documents of a page of albert" in (run / "report.html").read_text("utf-8")
+
+
+def test_a_cold_start_that_fails_loses_nothing_else(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*arguments: object) -> None:
+        raise RuntimeError("a process was killed\nsecond line")
+
+    monkeypatch.setattr("kdmatch.pipeline.bench.measure_cold", killed)
+    numbers = tmp_path / "bench.json"
+    options = ("--engines", "savedmodel", "--models", "textcnn", "--documents", "2")
+    output = bench(run, *options, "--json", str(numbers), cold=True)
+    found = json.loads(numbers.read_text("utf-8"))
+    assert [row["documents"] for row in found["rows"]] == [2]
+    assert found["skipped"] == ["textcnn, savedmodel: no cold start: a process was killed"]
+    assert found["skipped"][0] in " ".join(output.split())
 
 
 def test_products_in_bfloat16_are_measured_where_the_model_has_them(

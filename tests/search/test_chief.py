@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -84,6 +85,35 @@ def test_a_trial_that_was_handed_on_is_ended_by_who_runs_it_now(
     assert near.create_trial("near").status == TrialStatus.STOPPED
     served.result(timeout=10)
     assert (oracle.trials[trial.trial_id].score, oracle.end_order) == (0.7, [trial.trial_id])
+
+
+def test_a_heart_beats_while_another_worker_waits_for_a_proposal(
+    serve: Callable[..., Any], tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(chief_module, "_LINGER", 0.0)
+    oracle = make(tmp_path, trials=2)
+    propose, proposing, beaten = oracle.populate_space, threading.Event(), threading.Event()
+
+    def slow(trial_id: str) -> dict[str, Any]:
+        if trial_id != "0":
+            proposing.set()
+            assert beaten.wait(20)
+        return propose(trial_id)
+
+    monkeypatch.setattr(oracle, "populate_space", slow)
+    port, served = serve(oracle)
+    address = ("127.0.0.1", port)
+    one, other = (ChiefClient(address, name, LABEL, oracle, 10.0) for name in ("one", "other"))
+    trial = one.create_trial("one")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(other.create_trial, "other")
+        assert proposing.wait(10)
+        assert one.get_trial(trial.trial_id).trial_id == trial.trial_id
+        beaten.set()
+        complete(other, waiting.result())
+    complete(one, trial)
+    served.result(timeout=10)
+    assert len(oracle.end_order) == 2
 
 
 def test_a_worker_of_another_study_gets_no_trial(
