@@ -8,22 +8,19 @@ version beside the old one, move the label, drop what has no label any more.
 """
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import grpc
 from filelock import FileLock, Timeout
 
 from kdmatch.errors import UserError
+from kdmatch.serving.management import await_version, reload_config
 from kdmatch.serving.model_config import find_model, read_config, write_config
 
 STABLE, CANARY, PREVIOUS = "stable", "canary", "previous"
-_RPC_SECONDS = 60.0
-# TF Serving remembers that a version failed once, and says so again until it is loading anew.
-_FAILED_SECONDS = 5.0
+_ROLLBACK_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ def promote(
                     "--loaded if you have seen it"
                 )
             for server in checks:
-                _await_version(server, model, version, wait_seconds)
+                await_version(server, model, version, wait_seconds)
 
         return _move(path, config, entry, after, version, target, wait_seconds, before_it_moves)
 
@@ -119,7 +116,9 @@ def rollback(path: Path, model: str, target: str | None = None) -> Change:
             raise UserError(f"{path}: {model} has no {PREVIOUS} version; nothing was promoted yet")
         after = {**before, STABLE: before[PREVIOUS], PREVIOUS: before[STABLE]}
         # `previous` is loaded: nothing drops it.
-        return _move(path, config, entry, after, after[STABLE], target, _RPC_SECONDS, lambda: None)
+        return _move(
+            path, config, entry, after, after[STABLE], target, _ROLLBACK_SECONDS, lambda: None
+        )
 
 
 @contextlib.contextmanager
@@ -200,21 +199,21 @@ def _move(
     try:
         _list_versions(entry, together)
         write_config(path, config)
-        _reload(target, config)
-        _await_version(target, entry.name, version, wait_seconds)
+        reload_config(target, config)
+        await_version(target, entry.name, version, wait_seconds)
         _set_labels(entry, after)
-        _reload(target, config)
+        reload_config(target, config)
         _list_versions(entry, kept)
         write_config(path, config)
     except BaseException as error:
         write_config(path, original)
         try:
-            _reload(target, original)
+            reload_config(target, original)
         except UserError as again:
             raise UserError(f"{error}; and the server could not be put back: {again}") from error
         raise
     try:
-        _reload(target, config)
+        reload_config(target, config)
     except UserError as error:
         raise UserError(
             f"{error}; {entry.name}'s labels have moved all the same, on the server and in {path}: "
@@ -231,77 +230,3 @@ def _list_versions(entry: Any, versions: set[int]) -> None:
 def _set_labels(entry: Any, labels: Mapping[str, int]) -> None:
     entry.version_labels.clear()
     entry.version_labels.update(labels)
-
-
-def _reload(target: str, config: Any) -> None:
-    from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
-
-    request = model_management_pb2.ReloadConfigRequest(config=config)
-    with grpc.insecure_channel(target) as channel:
-        try:
-            response = model_service_pb2_grpc.ModelServiceStub(channel).HandleReloadConfigRequest(
-                request, timeout=_RPC_SECONDS
-            )
-        except grpc.RpcError as error:
-            raise UserError(
-                f"{target}: the server refuses the configuration: {error.code().name}, "
-                f"{error.details()}"
-            ) from error
-    if response.status.error_code:
-        raise UserError(
-            f"{target}: the server refuses the configuration: {response.status.error_message}"
-        )
-
-
-def _await_version(
-    target: str,
-    model: str,
-    version: int,
-    seconds: float,
-    clock: Callable[[], float] = time.monotonic,
-    pause: Callable[[float], None] = time.sleep,
-) -> None:
-    """Returns when the version is AVAILABLE.
-
-    Raises:
-        UserError: if it has failed and is not tried again, or is not there in time.
-    """
-    from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
-
-    states = get_model_status_pb2.ModelVersionStatus
-    request = get_model_status_pb2.GetModelStatusRequest()
-    request.model_spec.name = model
-    request.model_spec.version.value = version
-    end = clock() + seconds
-    failed_since: float | None = None
-    with grpc.insecure_channel(target) as channel:
-        service = model_service_pb2_grpc.ModelServiceStub(channel)
-        while True:
-            said, reason = "not found", ""
-            try:
-                answer = service.GetModelStatus(request, timeout=_RPC_SECONDS)
-                found = answer.model_version_status[0]
-                said = states.State.Name(found.state)
-                if found.state == states.AVAILABLE:
-                    return
-                if found.state == states.END and found.status.error_code:
-                    reason = found.status.error_message or said
-            except grpc.RpcError as error:
-                if error.code() is not grpc.StatusCode.NOT_FOUND:
-                    raise UserError(f"{target}: {error.code().name}, {error.details()}") from error
-            now = clock()
-            if not reason:
-                failed_since = None
-            elif failed_since is None:
-                failed_since = now
-            if failed_since is not None and now >= min(failed_since + _FAILED_SECONDS, end):
-                raise UserError(
-                    f"{target}: {model} version {version} does not load: {reason}; "
-                    "the labels stay as they were"
-                )
-            if now > end:
-                raise UserError(
-                    f"{target}: {model} version {version} is {said} after {seconds:g} s; "
-                    "the labels stay as they were"
-                )
-            pause(0.1)

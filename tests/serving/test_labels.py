@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from kdmatch.cli import app
 from kdmatch.errors import UserError
-from kdmatch.serving import labels
+from kdmatch.serving import labels, management
 from kdmatch.serving.client import Client, ServingError
 from kdmatch.serving.labels import promote, rollback
 from kdmatch.serving.model_config import find_model, read_config
@@ -92,7 +92,7 @@ def test_promoted_and_rolled_back_by_a_server(server, config):
 
 
 def test_a_version_that_does_not_load_changes_nothing(server, config, monkeypatch):
-    monkeypatch.setattr(labels, "_FAILED_SECONDS", 0.2)
+    monkeypatch.setattr(management, "_FAILED_SECONDS", 0.2)
     before = read_config(config)
     with pytest.raises(UserError, match="tiny version 4 does not load"):
         promote(config, "tiny", 4, target=server.target, wait_seconds=5)
@@ -139,10 +139,10 @@ def test_an_old_failure_is_not_taken_for_a_new_one(told, outcome):
 
     try:
         if outcome is None:
-            labels._await_version(target, "tiny", 2, 20, lambda: now[0], pause)
+            labels.await_version(target, "tiny", 2, 20, lambda: now[0], pause)
         else:
             with pytest.raises(UserError, match=outcome[0]):
-                labels._await_version(target, "tiny", 2, 20, lambda: now[0], pause)
+                labels.await_version(target, "tiny", 2, 20, lambda: now[0], pause)
             assert now[0] == pytest.approx(outcome[1], abs=0.11)
     finally:
         server.stop(None)
@@ -150,14 +150,14 @@ def test_an_old_failure_is_not_taken_for_a_new_one(told, outcome):
 
 def test_of_two_changes_at_once_the_second_is_refused(server, config, monkeypatch):
     waiting, going_on = threading.Event(), threading.Event()
-    wait = labels._await_version
+    wait = labels.await_version
 
     def slow(*arguments):
         waiting.set()
         assert going_on.wait(20)
         wait(*arguments)
 
-    monkeypatch.setattr(labels, "_await_version", slow)
+    monkeypatch.setattr(labels, "await_version", slow)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(promote, config, "tiny", 2, "canary", server.target)
         assert waiting.wait(20)
@@ -173,7 +173,7 @@ def test_of_two_changes_at_once_the_second_is_refused(server, config, monkeypatc
 
 
 def test_a_label_that_has_moved_stays_where_the_server_drops_nothing(server, config, monkeypatch):
-    reload, calls = labels._reload, []
+    reload, calls = labels.reload_config, []
 
     def fails_third(*arguments):
         calls.append(arguments)
@@ -181,7 +181,7 @@ def test_a_label_that_has_moved_stays_where_the_server_drops_nothing(server, con
             raise UserError("the server is away")
         reload(*arguments)
 
-    monkeypatch.setattr(labels, "_reload", fails_third)
+    monkeypatch.setattr(labels, "reload_config", fails_third)
     with pytest.raises(UserError, match="the server is away; tiny's labels have moved all the"):
         promote(config, "tiny", 2, target=server.target)
     assert labels_in(config) == {"stable": 2, "previous": 1}
