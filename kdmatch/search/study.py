@@ -70,9 +70,10 @@ class Study:
             "model": section_fields(model.model_copy(update={"distillation": None})),
             "distillation": config.distillation_of(student),
             "share": config.transfer.share,
+            "patience": "of a trial's length",  # not of the full one, as at first
         }
         if model.training.average or "training.average" in parameters:
-            made_from["average"] = "of a trial's length"  # not of the full one, as at first
+            made_from["average"] = "of a trial's length"  # likewise
         text = json.dumps(
             made_from,
             sort_keys=True,
