@@ -1,5 +1,6 @@
 """Bayesian optimization that knows what its trials' scores are worth."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +31,17 @@ class BayesianSearch(SafeOracle, BayesianOptimizationOracle):
         worth = self._worth()
         if not worth:
             return super()._vectorize_trials()
-        everything: dict[str, Trial] = self.trials
         running = set(self.ongoing_trials.values())
-        try:
-            with counting_as_completed(worth):
-                self.trials = {name: one for name, one in everything.items() if one in worth}
-                x, y = super()._vectorize_trials()
-                if running:
-                    self.gpr.fit(x, y)  # by which KerasTuner predicts those that run
-                    self.trials |= {n: one for n, one in everything.items() if one in running}
-                    x, y = super()._vectorize_trials()
-                return x, y
-        finally:
-            self.trials = everything
+        vectorize = BayesianOptimizationOracle._vectorize_trials
+        view = copy.copy(self)  # others ask this one for its trials meanwhile
+        with counting_as_completed(worth):
+            view.trials = {name: one for name, one in self.trials.items() if one in worth}
+            x, y = vectorize(view)
+            if running:
+                self.gpr.fit(x, y)  # by which KerasTuner predicts those that run
+                view.trials |= {n: one for n, one in self.trials.items() if one in running}
+                x, y = vectorize(view)
+        return x, y
 
     def _worth(self) -> dict[Trial, float]:
         """The ended trials' scores as the process should see them."""

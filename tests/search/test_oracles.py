@@ -217,15 +217,25 @@ def test_bayesian_search_sees_what_a_stopped_trial_might_have_reached(tmp_path: 
     assert [oracle.trials[f"{i:02}"].score for i in (3, 4, 5)] == [0.59, 0.5, None]
 
 
-def test_bayesian_search_predicts_running_trials_from_ended_ones(tmp_path: Path) -> None:
+def test_bayesian_search_predicts_running_trials_from_ended_ones(
+    tmp_path: Path, monkeypatch
+) -> None:
     oracle = make(tmp_path, tuner="bayesian", trials=20)
     for _ in range(4):
         run_one(oracle)
     for worker in ("a", "b"):
         oracle.create_trial(worker)
+    assert isinstance(oracle, BayesianSearch)
     scores = [trial.score for trial in oracle.trials.values() if trial.score is not None]
+    fit, held = oracle.gpr.fit, []
+
+    def fit_and_look(*arguments: Any) -> Any:
+        held.append(len(oracle.trials))  # what a worker's call would find meanwhile
+        return fit(*arguments)
+
+    monkeypatch.setattr(oracle.gpr, "fit", fit_and_look)
     _, y = oracle._vectorize_trials()
-    assert len(y) == 6
+    assert (len(y), held) == (6, [6])
     # Not 0 plus 1, what a process says that has seen nothing.
     assert all(-max(scores) - 0.5 < predicted < -min(scores) + 0.5 for predicted in y[4:])
     assert len(oracle.trials) == 6
