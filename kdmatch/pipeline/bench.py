@@ -79,6 +79,11 @@ def bench_run(
     pages = {
         size: make_pages(rows, size, PAGES, options.seed) for size in sorted(options.documents)
     }
+
+    def leave_out(line: str) -> None:
+        skipped.append(line)
+        console.stage("left out", escape(line))
+
     with ExitStack() as stack:
         scorers: dict[tuple[str, str], engines.Scorer] = {}
         for (model, engine), path in paths.items():
@@ -86,8 +91,7 @@ def bench_run(
                 scorer = engines.load(engine, path, options.threads)
                 scorer.score(*pages[min(pages)][0])
             except Exception as error:  # a graph that an engine cannot run spoils no other's row
-                skipped.append(f"{model}, {engine}: {_first_line(error)}")
-                console.stage("left out", escape(skipped[-1]))
+                leave_out(f"{model}, {engine}: {_first_line(error)}")
                 continue
             scorers[model, engine] = scorer
             stack.callback(scorer.close)
@@ -110,8 +114,7 @@ def bench_run(
                     )
                     cold += found
                 except Exception as error:  # what was measured already is not lost with it
-                    skipped.append(f"{model}, {engine}: no cold start: {_first_line(error)}")
-                    console.stage("left out", escape(skipped[-1]))
+                    leave_out(f"{model}, {engine}: no cold start: {_first_line(error)}")
                 advance(done, f"{model}, {engine}")
     result = {
         "dataset": config.name,

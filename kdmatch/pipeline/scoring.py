@@ -136,8 +136,7 @@ def best_seed(config: Config, folder: Path) -> Path:
     trained = [seed for seed in _seed_folders(config, folder) if (seed / "done.json").is_file()]
     if not trained:
         raise UserError(f"{folder}: not trained yet; call `kdmatch run` first")
-    student = folder.name.removesuffix("_control")
-    value = f"valid_{config.student(student).training.objective}"
+    value = f"valid_{model_config(config, folder.name).training.objective}"
     return max(trained, key=lambda seed: float(read_json(seed / "done.json")[value]))
 
 

@@ -125,8 +125,8 @@ class Servables:
         """Serves what a `ModelConfigList` says, and nothing else.
 
         As in TF Serving, labels come first: one may be given to a version that was
-        loaded before, or to one of a model that is new; if it cannot be, nothing
-        is loaded or dropped.
+        loaded before, or to one of a model that is new. Where a model that is
+        served cannot have it, nothing is loaded or dropped.
 
         Raises:
             RequestError: INVALID_ARGUMENT for a model without name or folder,
