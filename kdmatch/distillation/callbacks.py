@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kdmatch.distillation.options import HardLoss
 from kdmatch.errors import CollapsedRunError
 from kdmatch.files import whole
 
@@ -47,7 +48,7 @@ class Validation(keras.callbacks.Callback):
         with averaged_weights(self.model):
             logits = self.score()
             weights = self.model.student.get_weights()
-        raise_if_collapsed(logits, epoch, logs or {})
+        raise_if_collapsed(logits, epoch, logs or {}, self.model.hard)
         value = self.metric(logits)
         if logs is not None:
             logs[self.name] = value
@@ -83,16 +84,17 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
             variable.assign(value)
 
 
-def raise_if_collapsed(logits: np.ndarray, epoch: int, logs: dict[str, Any]) -> None:
+def raise_if_collapsed(
+    logits: np.ndarray, epoch: int, logs: dict[str, Any], hard: HardLoss = "hinge"
+) -> None:
     """Stop a run whose model scores all pairs alike, or not at all.
 
     Raises:
-        CollapsedRunError: with what to change.
+        CollapsedRunError: with what to change, given the hard loss it was trained by.
     """
-    mend = (
-        "lower training.learning_rate, lengthen training.warmup, or set "
-        "training.hard: pointwise or both"
-    )
+    mend = "lower training.learning_rate or lengthen training.warmup"
+    if hard == "hinge":
+        mend += ", or set training.hard: pointwise or both"
     if not np.isfinite(logits).all():
         raise CollapsedRunError(f"training diverged in epoch {epoch + 1} (a score is NaN); {mend}")
     scores = np.tanh(logits)

@@ -30,8 +30,12 @@ _ADVICE = {
 }
 # Where the details tell more than the status.
 _ADVICE_ON = {
-    "version label": "check the label against `version_labels` in the server's models.config",
-    "queue": "the server's batching queue is full: ask less often, or add servers",
+    (grpc.StatusCode.INVALID_ARGUMENT, "version label"): (
+        "check the label against `version_labels` in the server's models.config"
+    ),
+    (grpc.StatusCode.UNAVAILABLE, "queue"): (
+        "the server's batching queue is full: ask less often, or add servers"
+    ),
 }
 
 
@@ -125,8 +129,12 @@ class PredictSpec:
         """Says in one line what was asked of whom, what came, what to do."""
         code, details = error.code(), error.details() or ""
         lines = details.strip().splitlines() or ["no details"]
-        advice = next((said for part, said in _ADVICE_ON.items() if part in details), None)
-        advice = advice or _ADVICE.get(code, "see the server's log")
+        closer = (
+            said
+            for (status, part), said in _ADVICE_ON.items()
+            if status is code and part in details
+        )
+        advice = next(closer, _ADVICE.get(code, "see the server's log"))
         return ServingError(
             f"{target}, model {self.model!r}: {code.name}, {lines[0][:300]}; {advice}", code
         )

@@ -14,6 +14,7 @@ from kdmatch.data.batches import ScoredPairs
 from kdmatch.data.ids import PairIds
 from kdmatch.distillation.callbacks import averaged_weights
 from kdmatch.distillation.distiller import Distiller
+from kdmatch.distillation.options import HardLoss
 from kdmatch.distillation.training import Schedule, fit_distiller, predict_logits
 from kdmatch.errors import CollapsedRunError, UserError
 from kdmatch.models.matcher import with_logits
@@ -51,12 +52,12 @@ def valid(random_pairs) -> ScoredPairs:
     return random_pairs(10, 6, seed=1, longest=8)
 
 
-def distiller() -> Distiller:
+def distiller(hard: HardLoss = "both") -> Distiller:
     keras.utils.set_random_seed(0)
     student = TextCnnMatcher(
         vocabulary_size=40, embedding_dim=8, filters=4, widths=(1, 2), head_dim=8, dropout=0.1
     )
-    return Distiller(student, hard="both")
+    return Distiller(student, hard=hard)
 
 
 def correlation(valid: ScoredPairs) -> Callable[[np.ndarray], float]:
@@ -199,7 +200,7 @@ def test_it_stops_when_nothing_improves(pairs, valid, tmp_path):
 
 
 def test_a_run_that_collapses_says_what_to_change(pairs, valid, tmp_path):
-    model = distiller()
+    model = distiller(hard="hinge")
     logit = model.student.get_layer("logit")
     logit.set_weights([np.zeros((8, 1)), np.array([0.3])])
     still = replace(SCHEDULE, learning_rate=0.0, weight_decay=0.0)
@@ -207,10 +208,12 @@ def test_a_run_that_collapses_says_what_to_change(pairs, valid, tmp_path):
         fit_distiller(model, pairs, still, valid.ids, correlation(valid), tmp_path / "a")
     assert isinstance(caught.value, UserError)
     assert "\n" not in str(caught.value)
-    model = distiller()
+    assert "training.hard: pointwise" in str(caught.value)
+    model = distiller(hard="pointwise")
     model.student.get_layer("logit").set_weights([np.full((8, 1), np.nan), np.zeros(1)])
-    with pytest.raises(CollapsedRunError, match=r"diverged in epoch 1.*learning_rate"):
+    with pytest.raises(CollapsedRunError, match=r"diverged in epoch 1.*learning_rate") as caught:
         fit_distiller(model, pairs, still, valid.ids, correlation(valid), tmp_path / "b")
+    assert "training.hard" not in str(caught.value)
 
 
 def test_logits_come_in_the_rows_order_whatever_the_batch(valid):

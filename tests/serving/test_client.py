@@ -265,6 +265,7 @@ def test_a_deadline_is_that_of_all_parts_of_a_page(stub_server, kind):
         ("INVALID_ARGUMENT", "Unrecognized servable version label: x", "the label against"),
         ("UNAVAILABLE", "The batch scheduling queue to which this task was", "queue is full"),
         ("UNAVAILABLE", "failed to connect to all addresses", "is the server running there"),
+        ("RESOURCE_EXHAUSTED", "message queue: 5 larger than max", "fewer or shorter documents"),
     ],
 )
 def test_the_advice_fits_what_was_said(stub_server, code, details, advice):
