@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import kdmatch
 from kdmatch.errors import UserError
 from kdmatch.pipeline.config.loader import dump_config, load_config, parse_config
 
@@ -124,6 +125,19 @@ def test_a_search_that_cannot_be_is_one_line(tmp_path: Path, override: str, mess
     with pytest.raises(UserError, match=message) as caught:
         load_config(write(tmp_path, RAW), [override])
     assert "\n" not in str(caught.value)
+
+
+def test_data_beside_the_project_needs_no_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KDMATCH_DATA", raising=False)
+    monkeypatch.setattr(kdmatch, "__file__", str(tmp_path / "project/kdmatch/__init__.py"))
+    config = write(tmp_path, {**RAW, "data": {"train": "${KDMATCH_DATA}/train.parquet"}})
+    with pytest.raises(UserError, match=r"\$\{KDMATCH_DATA\} is not set; export"):
+        load_config(config)
+    beside = tmp_path / "shared/data"
+    beside.mkdir(parents=True)
+    assert load_config(config).data.train == f"{beside}/train.parquet"
 
 
 def test_committed_configs_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+import kdmatch
 from kdmatch.errors import UserError, did_you_mean
 from kdmatch.pipeline.config.run import Config
 
@@ -114,7 +115,7 @@ def _expand(value: Any, origin: str) -> Any:
         name = match.group(1)
         found = os.environ.get(name)
         if found is None and name == "KDMATCH_DATA":
-            beside = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+            beside = Path(kdmatch.__file__).resolve().parents[2] / "shared" / "data"
             found = str(beside) if beside.is_dir() else None
         if found is None:
             raise UserError(f"{origin}: ${{{name}}} is not set; export {name}=… and try again")
