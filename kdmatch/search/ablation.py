@@ -34,8 +34,7 @@ class Lever:
     """A part of a recipe that can be switched off.
 
     Attributes:
-        student: keys of a student's section that switch it off; an argument that is None is
-            taken away.
+        student: keys of a student's section that switch it off.
         run: keys of the config that do.
         alone: whether it can do anything beside labels alone.
     """
@@ -50,9 +49,9 @@ LEVERS: dict[str, Lever] = {
     "relevance": Lever({"distillation": {"gamma": 0.0}}),
     "transfer": Lever(run={"transfer": {"share": 0.0}}, alone=False),
     "scaling": Lever({"distillation": {"scaling": "none"}}),
-    "details": Lever({"arguments": {"match_details": None}}),
-    "coverage": Lever({"arguments": {"match_coverage": None}}),
-    "characters": Lever({"arguments": {"match_characters": None}}),
+    "details": Lever({"arguments": {"match_details": False}}),
+    "coverage": Lever({"arguments": {"match_coverage": False}}),
+    "characters": Lever({"arguments": {"match_characters": False}}),
     "start": Lever({"start": "scratch"}),
     "average": Lever({"training": {"average": 0.0}}),
 }
@@ -103,12 +102,16 @@ def without(config: Config, student: str, levers: Sequence[str]) -> Config:
 def _merged(
     config: Config, student: str, section: Mapping[str, Any], rest: Mapping[str, Any] | None = None
 ) -> Config:
-    """The config with other keys in a student's section and elsewhere; None drops an argument."""
+    """The config with other keys in a student's section and elsewhere.
+
+    An argument that is not given is off: nothing switches it off once more.
+    """
     raw = config.model_dump(mode="json")
     # What is merged into a config becomes part of it.
     merge(raw, copy.deepcopy({"students": {student: section}, **(rest or {})}))
     own = raw["students"][student]
-    own["arguments"] = {k: v for k, v in own["arguments"].items() if v is not None}
+    given = config.student(student).arguments
+    own["arguments"] = {k: v for k, v in own["arguments"].items() if v is not False or k in given}
     return parse_config(raw, "ablation")
 
 

@@ -140,6 +140,45 @@ def test_data_beside_the_project_needs_no_variable(
     assert load_config(config).data.train == f"{beside}/train.parquet"
 
 
+def test_a_model_has_its_recipe_below_its_own_keys(tmp_path: Path) -> None:
+    models = {
+        "teacher": {"preset": "bert_4l_384", "start": "package:x/y"},
+        "further_teachers": {"teacher_b": {"preset": "bert_4l_384", "start": "vectors"}},
+        "students": {
+            "albert": {"preset": "albert_1l_384", "arguments": {"match_coverage": False}},
+            "textcnn": {"preset": "textcnn_128", "training": {"steps": 100, "average": 0.5}},
+            "cnn_attention": {"preset": "cnn_attention_128", "training": {"steps": 1000}},
+        },
+    }
+    config = load_config(write(tmp_path, {**RAW, **models}))
+    teacher, new = config.teacher, config.further_teachers["teacher_b"]
+    assert teacher.arguments == {"match_details": True}
+    assert new.arguments == {"match_details": True, "match_coverage": True}
+    assert (teacher.training.learning_rate, new.training.learning_rate) == (1e-4, 3e-4)
+    albert, textcnn, attention = (config.student(name) for name in models["students"])
+    assert albert.arguments["match_coverage"] is False
+    assert (albert.arguments["match_details"], albert.arguments["dropout"]) == (True, 0.0)
+    assert (albert.training.steps, albert.training.average) == (6000, 0.998)
+    assert (textcnn.training.steps, textcnn.training.average) == (100, 0.5)
+    assert textcnn.training.learning_rate == 1e-3
+    assert attention.training.average == 0.995  # the last fifth
+    assert "match_characters" not in textcnn.arguments
+    chinese = load_config(write(tmp_path, {**RAW, **models, "text": {"language": "zh"}}))
+    assert chinese.student("textcnn").arguments["match_characters"] is True
+    assert "match_characters" not in chinese.student("albert").arguments
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["teacher=3", "teacher.training=fast", "teacher.arguments=[1]", "students=[albert]"]
+    + [f"students.textcnn.training.steps={wrong}" for wrong in ("soon", "0", "null")],
+)
+def test_what_no_recipe_can_be_put_below_is_still_one_line(tmp_path: Path, override: str) -> None:
+    with pytest.raises(UserError, match=override.partition("=")[0]) as caught:
+        load_config(write(tmp_path, RAW), [override])
+    assert "\n" not in str(caught.value)
+
+
 def test_committed_configs_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KDMATCH_DATA", "data")
     files = sorted(Path(__file__).parents[2].glob("configs/*.yaml"))

@@ -30,8 +30,15 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files = generate(folder / "data", queries=60, seed=3)
 
     def training(steps: int) -> dict[str, Any]:
-        return {"steps": steps, "validate_every": 10, "learning_rate": 2e-3, "batch_size": 16}
+        return {
+            "steps": steps,
+            "validate_every": 10,
+            "learning_rate": 2e-3,
+            "batch_size": 16,
+            "average": 0.0,
+        }
 
+    untold = {"match_details": False, "match_coverage": False}
     config = {
         "name": "tiny",
         "data": {name: str(files[name]) for name in ("train", "valid", "test")}
@@ -43,12 +50,12 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
         },
         "gbdt": {"folds": 2, "params": {"num_rounds": 20}, "dimension": 0},
         "transfer": {"per_query": 3},
-        "teacher": {"preset": "bert_2l_64", "training": training(10)},
+        "teacher": {"preset": "bert_2l_64", "arguments": untold, "training": training(10)},
         "students": {
             "textcnn": {
                 "preset": "textcnn_64",
                 "start": "vectors",
-                "arguments": {"filters": 8},
+                "arguments": {"filters": 8, **untold},
                 "training": training(20),
             },
         },

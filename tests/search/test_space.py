@@ -111,7 +111,8 @@ def test_a_refit_uses_exactly_the_values_found(tmp_path: Path) -> None:
     assert (losses.alpha, losses.soft, losses.temperature) == (0.123456789012345, "listwise", 1.75)
     assert losses.gamma == 1.0
     assert refit.student("textcnn").training.learning_rate == 3.3e-4
-    assert refit.student("textcnn").arguments == {"widths": [2, 3, 4], "filters": 96}
+    arguments = refit.student("textcnn").arguments
+    assert (arguments["widths"], arguments["filters"]) == ([2, 3, 4], 96)
     assert refit.distillation_of("albert").alpha == 0.5
     assert refit == with_overrides(
         parse_config(RAW, "test"), "textcnn", keys["students"]["textcnn"]

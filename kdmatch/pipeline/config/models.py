@@ -43,7 +43,7 @@ class TrainingConfig(Section):
 
 
 class ModelConfig(Section):
-    """A matcher and its training.
+    """A matcher and its training; what a run's config leaves out of it is its recipe (`recipes`).
 
     Attributes:
         preset: name of a matcher's preset.

@@ -13,6 +13,7 @@ from kdmatch.pipeline.config.models import (
     PretrainingConfig,
     StudentConfig,
 )
+from kdmatch.pipeline.config.recipes import with_recipes
 from kdmatch.pipeline.config.search import SearchConfig
 from kdmatch.pipeline.config.section import Section
 
@@ -62,6 +63,12 @@ class Config(Section):
     distillation: DistillationConfig = DistillationConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     search: SearchConfig = SearchConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _models_have_recipes(cls, raw: Any) -> Any:
+        """What a model's own section does not name comes from its kind's recipe."""
+        return with_recipes(raw) if isinstance(raw, dict) else raw
 
     @model_validator(mode="before")
     @classmethod
