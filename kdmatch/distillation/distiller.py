@@ -3,11 +3,11 @@
 from typing import Any, get_args
 
 import keras
-from keras import ops
 
 from kdmatch.distillation.losses import exponential_scaling, grouped_hinge, masked_mse
 from kdmatch.distillation.options import HardLoss, Scaling, SoftLoss
 from kdmatch.distillation.soft_losses import soft_loss
+from kdmatch.distillation.targets import targets_of, weight_of
 from kdmatch.models.matcher import with_logits
 
 
@@ -26,9 +26,17 @@ class Distiller(keras.Model):
     callbacks, saving and export see an ordinary Keras model. With
     `alpha=gamma=0` it trains on labels alone: so are teachers and controls.
 
+    Pairs and lists of a query are formed within a batch. So rows of a query
+    must come together: hand `fit` batches that hold several of each, as
+    `kdmatch.data.batches.TrainingBatches` makes them, and `shuffle=False`.
+
+    What `add_loss` and regularizers of the student ask for is added to `L`,
+    unscaled. `compile` it without loss and metrics: scores are measured by
+    `kdmatch.evaluation`, over whole queries.
+
     Args:
-        student: Functional keras.Model, scores `(batch,)` out, with a layer
-            named `logit` before the last tanh.
+        student: Functional keras.Model, scores `(batch,)` or `(batch, 1)` out,
+            with a layer named `logit` before the last tanh.
         alpha, beta, gamma: float. Weights of the three losses.
         margin: float. Threshold of the hinge.
         scaling: "exp" or "none".
@@ -41,16 +49,19 @@ class Distiller(keras.Model):
 
     Call args of a batch (`fit`, `evaluate`):
         x: the student's inputs.
-        y: `{"label", "group", "scores": {name: …}}`, each `(batch,)`; label
-            and scores are standardised and NaN where there is none.
+        y: `{"label", "group", "scores": {name: …}}`, each `(batch,)` or
+            `(batch, 1)`; label and scores are standardised and NaN where there
+            is none, group is any integer of the query. What no loss with a
+            weight reads may be left out.
         sample_weight: float `(batch,)`, optional.
 
     Metrics:
-        `loss`, `soft_loss`, `hard_loss`, `relevance_loss`, means over batches.
+        `loss`, `soft_loss`, `hard_loss`, `relevance_loss`, means over batches;
+        0 for a part that the batches say nothing of.
 
     Raises:
-        ValueError: if a weight is negative, a choice unknown, or a score that
-            a loss with a weight needs is not in the batch.
+        ValueError: if a weight is negative, a choice unknown, what a loss with
+            a weight needs is not in the batch, or a column has another shape.
 
     Reference:
         Hinton et al., "Distilling the knowledge in a neural network", 2015;
@@ -105,28 +116,40 @@ class Distiller(keras.Model):
         """Whether the soft loss compares rows of one query, so that batches should hold some."""
         return self.soft != "mse" and self.alpha > 0
 
+    @property
+    def _needs(self) -> dict[str, str]:
+        """What the losses with a weight read of a batch, and which does."""
+        needs = {}
+        if self.beta:
+            needs["label"] = "hard"
+            needs |= {"group": "hard"} if self.hard in ("hinge", "both") else {}
+        needs |= {"group": "soft"} if self.soft_by_query else {}
+        needs |= {self.soft_score: "soft"} if self.alpha else {}
+        return needs | ({self.relevance_score: "relevance"} if self.gamma else {})
+
     def losses_of(self, outputs: dict[str, Any], y: dict[str, Any], weight: Any) -> dict[str, Any]:
-        """The unweighted components `soft`, `hard`, `relevance` of a batch."""
+        """The unweighted components of a batch: `soft`, `hard`, `relevance`, where it has them.
+
+        Args:
+            outputs: `{"logit", "score"}` of the student, each `(batch,)`.
+            y: as `targets_of` makes it.
+            weight: float `(batch,)`.
+        """
         logit, score = outputs["logit"], outputs["score"]
+        label, group = y["label"], y["group"]
         parts = {}
-        for part, factor, name in (
-            ("soft", self.alpha, self.soft_score),
-            ("relevance", self.gamma, self.relevance_score),
-        ):
-            if factor and name not in y["scores"]:
-                raise ValueError(
-                    f"the batch has no score {name!r} (it has {sorted(y['scores'])}), which the "
-                    f"{part} loss needs; write it, or set the loss's weight to 0"
-                )
-            if name in y["scores"]:
-                kind = soft_loss(self.soft if part == "soft" else "mse")
-                target = y["scores"][name]
-                parts[part] = kind(logit, target, y["group"], weight, self.temperature)
-        parts["hard"] = 0.0
-        if self.hard in ("hinge", "both"):
-            parts["hard"] += grouped_hinge(score, y["label"], y["group"], weight, self.margin)
-        if self.hard in ("pointwise", "both"):
-            parts["hard"] += masked_mse(logit, y["label"], weight)
+        if self.soft_score in y["scores"] and (group is not None or self.soft == "mse"):
+            target = y["scores"][self.soft_score]
+            parts["soft"] = soft_loss(self.soft)(logit, target, group, weight, self.temperature)
+        if self.relevance_score in y["scores"]:
+            parts["relevance"] = masked_mse(logit, y["scores"][self.relevance_score], weight)
+        hinge = self.hard in ("hinge", "both")
+        if label is not None and (group is not None or not hinge):
+            parts["hard"] = (
+                grouped_hinge(score, label, group, weight, self.margin) if hinge else 0.0
+            )
+            if self.hard in ("pointwise", "both"):
+                parts["hard"] += masked_mse(logit, label, weight)
         return parts
 
     def compute_loss(
@@ -140,63 +163,104 @@ class Distiller(keras.Model):
         """Combined, scaled loss; `y_pred` is `{"logit", "score"}` or None to run the student."""
         if not isinstance(y_pred, dict):
             y_pred = self._outputs(x, training=training)
-        weight = ops.ones_like(y_pred["logit"])
-        if sample_weight is not None:
-            # Keras repeats the weights of in-memory arrays for every target of a nested y.
-            weight = ops.cast(keras.tree.flatten(sample_weight)[0], weight.dtype)
-        parts = self.losses_of(y_pred, y, weight)
+        weight = weight_of(sample_weight, y_pred["logit"])
+        parts = self.losses_of(y_pred, targets_of(y, y_pred["logit"], self._needs), weight)
         for name, value in parts.items():
             self._trackers[name].update_state(value)
         factors = {"soft": self.alpha, "hard": self.beta, "relevance": self.gamma}
         loss = sum(factors[name] * value for name, value in parts.items() if factors[name])
         if self.scaling == "exp":
             loss = exponential_scaling(loss)
-        return loss
+        return sum(self.losses, loss)
 
     def train_step(self, *args: Any) -> Any:
         """One update, on the TensorFlow and on the JAX backend."""
-        if keras.backend.backend() == "jax":
-            return self._train_step_jax(*args)
-        return self._train_step_tensorflow(*args)
+        return self._of_the_backend(self._train_step_tensorflow, self._train_step_jax)(*args)
+
+    def test_step(self, *args: Any) -> Any:
+        """The losses of one batch, on the TensorFlow and on the JAX backend."""
+        return self._of_the_backend(self._test_step_tensorflow, self._test_step_jax)(*args)
+
+    @staticmethod
+    def _of_the_backend(tensorflow: Any, jax: Any) -> Any:
+        backend = keras.backend.backend()
+        if backend not in ("tensorflow", "jax"):
+            raise NotImplementedError(
+                f"Distiller trains on TensorFlow and on JAX, not on {backend}; set KERAS_BACKEND"
+            )
+        return jax if backend == "jax" else tensorflow
+
+    def _measured(self, data: Any, training: bool) -> tuple[Any, dict[str, Any]]:
+        """A batch's loss, and the means up to it.
+
+        Raises:
+            ValueError: if losses or metrics were compiled.
+        """
+        # Not in `compile`: Keras saves no optimizer of a model that overrides it.
+        if self._compile_loss is not None or self._compile_metrics is not None:
+            raise ValueError(
+                "a Distiller is compiled without loss and metrics: its losses are its own, and "
+                "scores are measured over whole queries, by kdmatch.evaluation.evaluate_scores"
+            )
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+        loss = self.compute_loss(x, y, self._outputs(x, training=training), weight, training)
+        self._loss_tracker.update_state(loss)
+        return loss, self.get_metrics_result()
 
     def _train_step_tensorflow(self, data: Any) -> dict[str, Any]:
         import tensorflow as tf
 
-        x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
-            loss = self.compute_loss(x, y, self._outputs(x, training=True), weight)
+            loss, results = self._measured(data, training=True)
             replicas = tf.distribute.get_strategy().num_replicas_in_sync
             scaled = self.optimizer.scale_loss(loss / replicas)
         gradients = tape.gradient(scaled, self.trainable_weights)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
-        self._loss_tracker.update_state(loss)
-        return self.get_metrics_result()
+        return results
+
+    def _test_step_tensorflow(self, data: Any) -> dict[str, Any]:
+        return self._measured(data, training=False)[1]
 
     def _train_step_jax(self, state: Any, data: Any) -> Any:
         import jax
 
         trainable, fixed, optimizer, metrics = state
-        x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
 
         def objective(trainable: Any) -> Any:
-            mapping = [
-                *zip(self.trainable_variables, trainable, strict=True),
-                *zip(self.non_trainable_variables, fixed, strict=True),
-                *zip(self.metrics_variables, metrics, strict=True),
-            ]
-            with keras.StatelessScope(mapping) as scope:
-                loss = self.compute_loss(x, y, self._outputs(x, training=True), weight)
-                self._loss_tracker.update_state(loss)
-                results = self.get_metrics_result()
-            after = (
-                [_current(scope, variable) for variable in self.non_trainable_variables],
-                [_current(scope, variable) for variable in self.metrics_variables],
-            )
-            return self.optimizer.scale_loss(loss), (results, *after)
+            loss, *others = self._stateless(trainable, fixed, metrics, data, training=True)
+            return self.optimizer.scale_loss(loss), others
 
         gradients, (results, fixed, metrics) = jax.grad(objective, has_aux=True)(trainable)
         trainable, optimizer = self.optimizer.stateless_apply(optimizer, gradients, trainable)
         return results, (trainable, fixed, optimizer, metrics)
+
+    def _test_step_jax(self, state: Any, data: Any) -> Any:
+        trainable, fixed, metrics = state
+        measured = self._stateless(trainable, fixed, metrics, data, training=False)
+        _, results, fixed, metrics = measured
+        return results, (trainable, fixed, metrics)
+
+    def _stateless(
+        self, trainable: Any, fixed: Any, metrics: Any, data: Any, training: bool
+    ) -> tuple[Any, Any, list[Any], list[Any]]:
+        """`_measured` with the variables' values given, and those of the last two after it."""
+        mapping = [
+            *zip(self.trainable_variables, trainable, strict=True),
+            *zip(self.non_trainable_variables, fixed, strict=True),
+            *zip(self.metrics_variables, metrics, strict=True),
+        ]
+        with keras.StatelessScope(mapping) as scope:
+            loss, results = self._measured(data, training)
+        return (
+            loss,
+            results,
+            [_current(scope, variable) for variable in self.non_trainable_variables],
+            [_current(scope, variable) for variable in self.metrics_variables],
+        )
+
+    def export(self, *args: Any, **kwargs: Any) -> None:
+        """`keras.Model.export` of the student."""
+        self.student.export(*args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -216,8 +280,8 @@ class Distiller(keras.Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "Distiller":
-        student = keras.saving.deserialize_keras_object(config.pop("student"))
-        return cls(student=student, **config)
+        student = keras.saving.deserialize_keras_object(config["student"], custom_objects)
+        return cls(**{**config, "student": student})
 
 
 def _current(scope: Any, variable: Any) -> Any:

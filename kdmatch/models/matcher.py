@@ -52,10 +52,11 @@ def with_logits(student: keras.Model) -> keras.Model:
     """A view of `student` that returns `{"logit", "score"}`, each `(batch,)`.
 
     Args:
-        student: Functional keras.Model with a layer named `logit`.
+        student: Functional keras.Model with a layer named `logit`; its score and its logit may be
+            `(batch, 1)`.
 
     Raises:
-        ValueError: if no layer has that name.
+        ValueError: if no layer has that name, or the student has another output.
     """
     try:
         logit = student.get_layer("logit").output
@@ -63,8 +64,13 @@ def with_logits(student: keras.Model) -> keras.Model:
         raise ValueError(
             f"{student.name} has no layer named 'logit'; name the last layer before the tanh so"
         ) from error
-    flat = keras.ops.squeeze(logit, axis=-1)
-    view = keras.Model(student.input, {"logit": flat, "score": student.output})
+    score = student.output
+    if len(getattr(score, "shape", ())) != 1:
+        if tuple(getattr(score, "shape", ())) != (None, 1):
+            raise ValueError(f"{student.name} gives {score}; it must give one score, (batch,)")
+        score = keras.ops.squeeze(score, axis=-1)
+    flat = logit if len(logit.shape) == 1 else keras.ops.squeeze(logit, axis=-1)
+    view = keras.Model(student.input, {"logit": flat, "score": score})
     if keras.backend.backend() == "tensorflow":
         # XLA would compile anew for every width of a batch.
         view.jit_compile = False
@@ -76,7 +82,7 @@ def _predict_any_shape(model: keras.Model) -> Any:
     """What `predict` calls, traced once: Keras's own is traced again for the first few shapes."""
     import tensorflow as tf
 
-    inputs = {name: tf.TensorSpec(x.shape, x.dtype) for name, x in model.input.items()}
+    inputs = keras.tree.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), model.input)
     traced = tf.function(lambda x: model.predict_step((x,)), input_signature=[inputs])
 
     def predict(batches: list[Any]) -> dict[str, Any]:
