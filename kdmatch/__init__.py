@@ -21,6 +21,7 @@ _HOMES = {
     "UserError": "kdmatch.errors",
     "build_triples": "kdmatch.data.triples",
     "export": "kdmatch.serving.export",
+    "load_model": "kdmatch.loading",
     "read": "kdmatch.data.readers",
 }
 

@@ -22,6 +22,9 @@ class ScoredPairs:
         group: int32 `(n,)`. Query of each row.
         weight: float32 `(n,)`.
         scores: teacher name to float32 `(n,)`, standardised; NaN where absent.
+
+    Raises:
+        ValueError: if a column has another shape than `(n,)`.
     """
 
     ids: PairIds
@@ -29,6 +32,15 @@ class ScoredPairs:
     group: np.ndarray
     weight: np.ndarray
     scores: Mapping[str, np.ndarray]
+
+    def __post_init__(self) -> None:
+        columns = {"label": self.label, "group": self.group, "weight": self.weight}
+        columns |= {f"scores[{name!r}]": score for name, score in self.scores.items()}
+        for name, column in columns.items():
+            if np.shape(column) != (len(self.ids),):
+                raise ValueError(
+                    f"{name} has shape {np.shape(column)}; there are {len(self.ids)} pairs of ids"
+                )
 
     def __len__(self) -> int:
         return len(self.label)

@@ -19,6 +19,8 @@ class BertMatcher(EncoderMatcher):
         intermediate_dim: int. Width inside the feed-forward blocks.
         head_dim: int. Width of the head's first dense layer.
         dropout: float. Rate in the encoder and the head.
+        dtype: str or keras.DTypePolicy of the encoder, such as "mixed_bfloat16"; what the head is
+            told of both sides, and the score, are float32 in any.
         max_sequence_length: int. Longest input, in tokens.
         match_segments: bool. Tell the encoder which tokens both sides share.
         match_details: bool. Tell it also of stems, runs and rarity; see

@@ -10,7 +10,7 @@ from kdmatch.models.coverage import Coverage
 from kdmatch.models.details import DetailedMatchSegments
 from kdmatch.models.head import masked_max_pool, masked_mean_pool, score_head
 from kdmatch.models.match import MatchSegments
-from kdmatch.models.matcher import Matcher
+from kdmatch.models.matcher import Matcher, dtype_argument
 from kdmatch.models.tables import TokenTraits, WordSpelling
 
 _NOT_THE_BACKBONES = ("head_dim", "match_segments", "match_details", "match_coverage")
@@ -96,7 +96,7 @@ class EncoderMatcher(Matcher):
                 {**tokens, "mask": ops.logical_and(words, ops.equal(inputs["segment_ids"], side))}
                 for side in (0, 1)
             ]
-            pools.append(Coverage(name="coverage")(*sides))
+            pools.append(Coverage(name="coverage", dtype="float32")(*sides))
         pooled = layers.Concatenate(name="pooled")(pools)
         score = score_head(pooled, arguments["head_dim"], arguments["dropout"])
         super().__init__(inputs=inputs, outputs=score, **kwargs)
@@ -104,7 +104,7 @@ class EncoderMatcher(Matcher):
         # === Config ===
         self.encoder = encoder
         self.traits, self.spelling = traits, spelling
-        self._arguments = arguments
+        self._arguments = arguments | dtype_argument(dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, **self._arguments}

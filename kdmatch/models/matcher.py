@@ -48,6 +48,11 @@ class Matcher(keras.Model):
         return tuple(self.input.keys())
 
 
+def dtype_argument(dtype: Any) -> dict[str, Any]:
+    """A matcher's `dtype` as its config has it: not at all where none was given."""
+    return {} if dtype is None else {"dtype": keras.dtype_policies.get(dtype).name}
+
+
 def with_logits(student: keras.Model) -> keras.Model:
     """A view of `student` that returns `{"logit", "score"}`, each `(batch,)`.
 

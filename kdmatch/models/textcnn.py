@@ -11,7 +11,7 @@ from kdmatch.models.coverage import Coverage
 from kdmatch.models.details import DetailedMatchChannels
 from kdmatch.models.head import masked_max_pool, masked_mean_pool, score_head
 from kdmatch.models.match import MatchChannels, SimilarityKernels
-from kdmatch.models.matcher import Matcher
+from kdmatch.models.matcher import Matcher, dtype_argument
 from kdmatch.models.tables import TokenTraits, WordCharacters, WordSpelling
 from kdmatch.searchable import Searchable
 
@@ -39,6 +39,8 @@ class TextCnnMatcher(Matcher):
             Chinese; see `CharacterCoverage`.
         head_dim: int. Width of the head's first dense layer.
         dropout: float. Rate on word vectors and in the head.
+        dtype: str or keras.DTypePolicy of the word vectors and what is learned of them, such as
+            "mixed_bfloat16"; what both sides share, and the score, are float32 in any.
 
     Call args:
         inputs: `{"query_ids", "document_ids"}`, int32 `(batch, words)`.
@@ -107,7 +109,7 @@ class TextCnnMatcher(Matcher):
         # word must stay equal while training.
         words = [layers.Dropout(dropout)(own) for own in vectors]
         if match_channels:
-            matched = MatchChannels(name="match_channels")
+            matched = MatchChannels(name="match_channels", dtype="float32")
             words = [
                 ops.concatenate(
                     [words[a], matched(sides[a], sides[b], vectors[a], vectors[b])], axis=-1
@@ -120,7 +122,7 @@ class TextCnnMatcher(Matcher):
                 own * ops.cast(mask, own.dtype) for own, mask in zip(rarity, masks, strict=True)
             ]
         if match_details:
-            detailed = DetailedMatchChannels(name="match_details")
+            detailed = DetailedMatchChannels(name="match_details", dtype="float32")
             words = [
                 ops.concatenate([words[a], detailed(stems[a], stems[b], rarity[a])], axis=-1)
                 for a, b in pairs
@@ -131,7 +133,7 @@ class TextCnnMatcher(Matcher):
         ]
         pooled = self._compare(hidden, masks, filters, dtype)
         if kernels:
-            soft_counts = SimilarityKernels(kernels, name="kernels")
+            soft_counts = SimilarityKernels(kernels, name="kernels", dtype="float32")
             for weights in (masks, rarity) if match_details else (masks,):
                 pooled += [
                     soft_counts(vectors[a], vectors[b], weights[a], masks[b]) for a, b in pairs
@@ -149,9 +151,10 @@ class TextCnnMatcher(Matcher):
                 }
                 for a in (0, 1)
             ]
-            pooled.append(Coverage(name="coverage")(*told))
+            pooled.append(Coverage(name="coverage", dtype="float32")(*told))
         if characters is not None:
-            pooled.append(CharacterCoverage(name="character_coverage")(*map(characters, sides)))
+            shared = CharacterCoverage(name="character_coverage", dtype="float32")
+            pooled.append(shared(*map(characters, sides)))
         score = score_head(layers.Concatenate(name="pooled")(pooled), head_dim, dropout)
         super().__init__(inputs=inputs, outputs=score, **kwargs)
 
@@ -170,7 +173,7 @@ class TextCnnMatcher(Matcher):
             "match_characters": match_characters,
             "head_dim": head_dim,
             "dropout": dropout,
-        }
+        } | dtype_argument(dtype)
 
     @staticmethod
     def _compare(hidden: list[Any], masks: list[Any], filters: int, dtype: Any) -> list[Any]:

@@ -7,6 +7,7 @@ import keras
 
 from kdmatch.data.batches import TrainingBatches
 from kdmatch.data.rows import Labels
+from kdmatch.distillation.distiller import Distiller
 from kdmatch.distillation.training import predict_logits
 from kdmatch.evaluation.evaluate import evaluate_scores
 from kdmatch.models.matcher import Matcher, with_logits
@@ -14,7 +15,7 @@ from kdmatch.pipeline.config.loader import load_config
 from kdmatch.pipeline.run_directory import require_done, require_run
 from kdmatch.pipeline.student_stage import student_pairs
 from kdmatch.pipeline.text_stage import load_ids
-from kdmatch.pipeline.training_stage import encoder_kind, kind_of_ids, start_matcher
+from kdmatch.pipeline.training_stage import encoder_kind, kind_of_inputs, start_matcher
 
 
 class RunData:
@@ -56,7 +57,7 @@ class RunData:
         Hand `batches.for_fit()` to `fit`, with `steps_per_epoch=len(batches)` and
         `shuffle=False`.
         """
-        model = self.config.student(name)
+        model, losses = self.config.student(name), self.config.distillation_of(name)
         return TrainingBatches(
             student_pairs(self.root, encoder_kind(model.preset)),
             batch_size,
@@ -64,15 +65,24 @@ class RunData:
             steps,
             model.training.rows_per_query,
             seed,
+            unlabelled_by_query=losses.soft != "mse" and losses.alpha > 0,
         )
 
     def validate(self, student: keras.Model) -> dict[str, dict[str, Any]]:
-        """A matcher's metrics on the run's validation rows.
+        """A student's metrics on the run's validation rows.
+
+        Args:
+            student: keras.Model with a layer named `logit`, its inputs those of one of the run's
+                students, or the `Distiller` of one.
 
         Returns:
             `{metric: {"value", "low", "high"}}`, as of `kdmatch.evaluation.evaluate_scores`.
+
+        Raises:
+            UserError: if the model has other inputs.
         """
-        kind = kind_of_ids(type(student))
+        student = student.student if isinstance(student, Distiller) else student
+        kind = kind_of_inputs(student)
         rows = Labels.load(self.root / "data" / "valid.parquet")
         logits = predict_logits(with_logits(student), load_ids(self.root / "text" / "valid", kind))
         return evaluate_scores(

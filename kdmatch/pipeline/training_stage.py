@@ -41,12 +41,23 @@ Start = Callable[[ModelConfig, Path, Path | None], Matcher]
 
 def encoder_kind(preset: str) -> str:
     """`wordpiece` or `words`: which ids a preset's matcher reads."""
-    return kind_of_ids(matcher_class(preset))
+    return "words" if issubclass(matcher_class(preset), TextCnnMatcher) else "wordpiece"
 
 
-def kind_of_ids(matcher: type[keras.Model]) -> str:
-    """The same of a matcher's class."""
-    return "words" if issubclass(matcher, TextCnnMatcher) else "wordpiece"
+def kind_of_inputs(student: keras.Model) -> str:
+    """The same of a model, by the names of its inputs.
+
+    Raises:
+        UserError: if they are those of no matcher.
+    """
+    names = {one.name for one in student.inputs}
+    for kind, wanted in (("words", "query_ids"), ("wordpiece", "token_ids")):
+        if wanted in names:
+            return kind
+    raise UserError(
+        f"{student.name} has the inputs {', '.join(sorted(names))}; a student has those of a "
+        "matcher, query_ids and document_ids, or token_ids and segment_ids"
+    )
 
 
 def training_pairs(

@@ -109,6 +109,92 @@ def test_labels_alone_need_no_scores(pairs):
         train(distiller, batches)
 
 
+@pytest.mark.parametrize("soft", ["mse", "listwise"])
+def test_columns_of_a_data_frame_are_flattened(pairs, soft):
+    """Against a logit `(batch,)` a column `(batch, 1)` would be broadcast to a square."""
+    x, y, weight = whole(pairs)
+    weight = np.random.default_rng(0).uniform(0, 2, len(pairs)).astype(np.float32)
+    distiller = compiled(Distiller(student(), hard="both", soft=soft))
+    given = {"batch_size": len(pairs), "verbose": 0, "return_dict": True}
+    wanted = distiller.evaluate(x, y, sample_weight=weight, **given)
+    columns = keras.tree.map_structure(lambda one: np.asarray(one, np.float64)[:, None], y)
+    columns["group"] = y["group"][:, None]
+    found = distiller.evaluate(x, columns, sample_weight=weight[:, None], **given)
+    assert found == pytest.approx(wanted, rel=1e-6)
+    y["scores"]["gbdt"] = np.zeros((len(pairs), 2), np.float32)
+    with pytest.raises(ValueError, match=r"scores\['gbdt'\] has shape \(\d+, 2\)"):
+        distiller.evaluate(x, y, **given)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lacks", "said"),
+    [
+        ({}, "label", "has no 'label' .it has group, scores.*hard loss"),
+        ({"hard": "hinge"}, "group", "has no 'group'.*hard loss"),
+        ({"beta": 0, "soft": "listwise"}, "group", "has no 'group'.*soft loss"),
+        ({}, "scores", "has no score 'teacher' .it has nothing.*soft loss"),
+        ({"beta": 0}, "label", None),
+        ({"hard": "pointwise"}, "group", None),
+        ({"alpha": 0, "gamma": 0}, "scores", None),
+    ],
+)
+def test_only_what_a_loss_reads_must_be_there(pairs, arguments, lacks, said):
+    x, y, _ = whole(pairs)
+    y = {name: value for name, value in y.items() if name != lacks}
+    distiller = compiled(Distiller(student(), **arguments))
+    given = {"batch_size": len(pairs), "verbose": 0}
+    if said is None:
+        assert distiller.fit(x, y, **given).history["loss"][0] > 0
+    else:
+        with pytest.raises(ValueError, match=said):
+            distiller.fit(x, y, **given)
+
+
+def test_what_a_distiller_cannot_learn_from_is_named(pairs):
+    x, y, _ = whole(pairs)
+    given = {"batch_size": len(pairs), "verbose": 0}
+    with pytest.raises(ValueError, match=r"y is .*give \{'label', 'group', 'scores'"):
+        compiled(Distiller(student())).fit(x, y["label"], **given)
+    with pytest.raises(ValueError, match="y is missing"):
+        compiled(Distiller(student())).fit(x, **given)
+    for compiled_with in ({"loss": "mse"}, {"metrics": ["mae"]}):
+        with pytest.raises(ValueError, match="compiled without loss and metrics"):
+            compiled(Distiller(student()), **compiled_with).fit(x, y, **given)
+
+
+def test_a_plain_keras_model_is_a_student_too(pairs):
+    """One input that is no mapping, a score `(batch, 1)`, a regularizer."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((6,))
+    decay = keras.regularizers.L2(0.5)
+    logit = keras.layers.Dense(1, name="logit", kernel_regularizer=decay)(inputs)
+    matcher = keras.Model(inputs, keras.layers.Activation("tanh")(logit))
+    x = np.random.default_rng(0).normal(size=(len(pairs), 6)).astype(np.float32)
+    y = whole(pairs)[1]
+    distiller = compiled(Distiller(matcher, alpha=0, gamma=0, scaling="none"))
+    given = {"batch_size": len(pairs), "verbose": 0, "return_dict": True}
+    found = distiller.evaluate(x, y, **given)
+    scores = matcher.predict(x, verbose=0)[:, 0]
+    weight = np.ones(len(pairs), np.float32)
+    hinge = number(grouped_hinge(scores, y["label"], y["group"], weight))
+    kernel = matcher.get_layer("logit").get_weights()[0]
+    assert found["hard_loss"] == pytest.approx(hinge, rel=1e-5)
+    assert found["loss"] == pytest.approx(hinge + 0.5 * (kernel**2).sum(), rel=1e-5)
+    assert with_logits(matcher).predict(x, verbose=0)["score"].shape == (len(pairs),)
+    two = keras.Model(inputs, [logit, logit])
+    with pytest.raises(ValueError, match="must give one score"):
+        Distiller(two)
+
+
+def test_losses_are_means_over_batches_in_evaluation_too(pairs):
+    x, y, _ = whole(pairs)
+    distiller = compiled(Distiller(student(), alpha=0, gamma=0, scaling="none"))
+    rows = slice(0, 144 // 4 * 4 - 20)  # the last batch is a short one
+    x, y = (keras.tree.map_structure(lambda one: one[rows], part) for part in (x, y))
+    found = distiller.evaluate(x, y, batch_size=48, verbose=0, return_dict=True)
+    assert found["loss"] == pytest.approx(found["hard_loss"], rel=1e-6)
+
+
 def test_a_loss_without_weight_is_still_shown(pairs):
     batches = TrainingBatches(pairs, 16, steps=2)
     history = train(compiled(Distiller(student(), alpha=0, gamma=0)), batches)
@@ -159,6 +245,8 @@ def test_save_load_and_train_on(pairs, tmp_path):
         distiller.predict(inputs, verbose=0), abs=1e-6
     )
     assert (loaded.beta, loaded.hard, loaded.margin) == (0.5, "both", 0.3)
+    config = distiller.get_config()
+    assert Distiller.from_config(config).beta == Distiller.from_config(config).beta == 0.5
     assert len(loaded.optimizer.variables) == len(distiller.optimizer.variables) > 9
     for one in (distiller, loaded):
         train(one, TrainingBatches(pairs, 16, steps=4, seed=5))

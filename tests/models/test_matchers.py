@@ -72,8 +72,12 @@ PAIRS = [([5, 6], [6, 7, 8]), ([9], [10, 11, 12, 13, 14, 9]), ([5, 6], []), ([4]
 )
 def matcher(request):
     kind, told = request.param
-    matcher = small(kind, **{f"match_{what}": True for what in told})
-    if told:
+    return with_tables(small(kind, **{f"match_{what}": True for what in told}))
+
+
+def with_tables(matcher):
+    """The matcher with what it knows of its vocabulary, where it has tables for it."""
+    if matcher.traits is not None:
         stems = np.arange(VOCABULARY)
         stems[7] = 6
         matcher.traits.set_tables(
@@ -130,6 +134,41 @@ def test_config_round_trip(matcher):
     again.set_weights(matcher.get_weights())
     row = pair(matcher, [5, 6], [6, 7, 8])
     assert scores(again, row) == pytest.approx(scores(matcher, row), abs=1e-7)
+
+
+@pytest.mark.parametrize("kind", SMALL)
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_half_precision_changes_scores_little(kind, policy, tmp_path):
+    """By the global policy and by `dtype`, which the config keeps."""
+    told = {"match_details": True, "match_coverage": True}
+    plain = with_tables(small(kind, **told))
+    rows = stack([pair(plain, *sides) for sides in PAIRS])
+    wanted = scores(plain, rows)
+    keras.config.set_dtype_policy(policy)
+    try:
+        everywhere = with_tables(small(kind, **told))
+        assert scores(everywhere, rows) == pytest.approx(wanted, abs=0.1)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    own = with_tables(small(kind, **told, dtype=policy))
+    assert scores(own, rows) == pytest.approx(wanted, abs=0.1)
+    assert own.get_config()["dtype"] == policy
+    own.save(tmp_path / "own.keras")
+    loaded = keras.saving.load_model(tmp_path / "own.keras")
+    assert loaded.get_config() == own.get_config()
+    assert {one.compute_dtype for one in loaded.layers} == {one.compute_dtype for one in own.layers}
+
+
+def test_equal_words_count_as_equal_in_half_precision():
+    """A cosine that rounds off 1 would miss the kernel that counts exact matches."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        matcher = small("textcnn")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    kernels = keras.Model(matcher.input, matcher.get_layer("kernels").output)
+    counts = keras.ops.convert_to_numpy(kernels(pair(matcher, [5, 6, 7], [5, 6, 7])))
+    assert counts[0, 0] == pytest.approx(np.log(2), abs=1e-3)
 
 
 def test_save_and_load(matcher, tmp_path):
