@@ -3,11 +3,14 @@
 import csv
 import itertools
 import json
+import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
@@ -15,6 +18,11 @@ from kdmatch.data.schema import REQUIRED, TRIPLE, BadRows, conform
 from kdmatch.errors import UserError
 
 _BATCH_ROWS = 16_384
+_BLOCK_BYTES = 1 << 22
+_OPEN_QUOTE = (
+    "a quote opens it and is not closed before; put a text that begins with a quote into quotes, "
+    "its own doubled"
+)
 _NAMES = {*REQUIRED, *TRIPLE, "query_id", "doc_id", "label", "weight"}
 _Numbered = tuple[Sequence[int], pa.RecordBatch]
 
@@ -24,6 +32,7 @@ def read_batches(
     columns: Mapping[str, str] | None = None,
     bad: BadRows | None = None,
     optional: Collection[str] = (),
+    ignored: Collection[str] = (),
 ) -> Iterator[pa.RecordBatch]:
     """Stream a file's rows, checked, in the dataset's schema.
 
@@ -33,6 +42,7 @@ def read_batches(
         columns: mapping of the table's column name to the file's.
         bad: BadRows. What happens to rows that fail; default an error.
         optional: names in `columns` that the file may lack.
+        ignored: columns of the table that are not read where the file has them.
 
     Yields:
         pyarrow.RecordBatch, see `kdmatch.data.schema`.
@@ -46,6 +56,7 @@ def read_batches(
     seen = False
     for rows, raw in _raw_batches(path, renames, bad):
         raw = _renamed(path, raw, renames)
+        raw = raw.select([name for name in raw.schema.names if name not in ignored])
         if not seen:
             mapped = {k: v for k, v in (columns or {}).items() if k not in optional}
             _require_columns(path, raw.schema.names, mapped)
@@ -58,11 +69,24 @@ def read_batches(
 def read(
     path: str | Path, columns: Mapping[str, str] | None = None, on_bad_row: str = "error"
 ) -> pa.Table:
-    """A whole file as one table; see `read_batches` for formats and errors."""
+    """A whole file as one table; see `read_batches` for formats and errors.
+
+    Args:
+        path: str or Path.
+        columns: mapping of the table's column name to the file's.
+        on_bad_row: str. "error", or "skip", which warns of how many were left out.
+
+    Returns:
+        pyarrow.Table of `query_id, query, doc_id, document` (string), `label, weight` and
+        any `f_*` and `score_*` (float32); ids are made from the text where there are none.
+    """
     if on_bad_row not in ("error", "skip"):
         raise UserError(f"on_bad_row is {on_bad_row!r}; choose 'error' or 'skip'")
-    batches = list(read_batches(Path(path), columns, BadRows(on_bad_row)))  # type: ignore[arg-type]
-    return pa.Table.from_batches(batches)
+    bad = BadRows(on_bad_row, skip_by='on_bad_row="skip"')  # type: ignore[arg-type]
+    table = pa.Table.from_batches(list(read_batches(Path(path), columns, bad)))
+    if bad.count:
+        warnings.warn(f"{path}: {bad.count} bad rows were left out", stacklevel=2)
+    return table
 
 
 def _renamed(path: Path, raw: pa.RecordBatch, renames: Mapping[str, str]) -> pa.RecordBatch:
@@ -104,8 +128,10 @@ def _require_columns(path: Path, names: list[str], columns: Mapping[str, str]) -
 
 def _raw_batches(path: Path, renames: Mapping[str, str], bad: BadRows) -> Iterator[_Numbered]:
     """Batches as the file has them, each with the numbers of its rows, from 1."""
+    if path.is_dir():
+        raise UserError(f"{path}: a directory; give one file, its parts joined")
     if not path.is_file():
-        raise UserError(f"{path}: no such file; check the path in the config")
+        raise UserError(f"{path}: no such file; check the path")
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty; give one with at least one row")
     kind = path.suffix.lower()
@@ -138,6 +164,10 @@ def _delimited(path: Path, delimiter: str, bad: BadRows) -> Iterator[_Numbered]:
         names = next(csv.reader([header.decode("utf-8-sig")], delimiter=delimiter), [])
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: the header is not valid UTF-8; save the file as UTF-8") from error
+    except csv.Error as error:
+        raise UserError(
+            f"{path}: the header cannot be read ({error}); end lines with \\n or \\r\\n"
+        ) from error
     ragged: list[pa_csv.InvalidRow] = []
     reported = 0
 
@@ -150,13 +180,15 @@ def _delimited(path: Path, delimiter: str, bad: BadRows) -> Iterator[_Numbered]:
         nonlocal reported
         for row in ragged[reported:]:
             reason = f"{row.actual_columns} columns instead of {row.expected_columns}"
+            if lines := row.text.count("\n"):
+                reason += f", over {lines + 1} lines: {_OPEN_QUOTE}"
             bad.add(str(path), (row.number or 2) - 1, "*", reason, row.text)
         reported = len(ragged)
 
     try:
         reader = pa_csv.open_csv(
             path,
-            read_options=pa_csv.ReadOptions(use_threads=False, block_size=1 << 22),
+            read_options=pa_csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
             parse_options=pa_csv.ParseOptions(
                 delimiter=delimiter, newlines_in_values=True, invalid_row_handler=wrong
             ),
@@ -171,13 +203,42 @@ def _delimited(path: Path, delimiter: str, bad: BadRows) -> Iterator[_Numbered]:
             report()
             missing = {(row.number or 2) - 1 for row in ragged}
             present = (row for row in following if row not in missing)
-            yield list(itertools.islice(present, batch.num_rows)), batch
+            numbers = list(itertools.islice(present, batch.num_rows))
+            if delimiter == "\t":
+                numbers, batch = _without_swallowed_lines(path, numbers, batch, bad)
+            yield numbers, batch
         report()
     except pa.ArrowInvalid as error:
         report()
         if "Empty CSV file" in str(error):
             return
-        raise UserError(f"{path}: cannot be read as {path.suffix[1:].upper()}: {error}") from error
+        reason = str(error)
+        if "straddling" in reason:
+            reason = f"a row is longer than {_BLOCK_BYTES >> 20} MB; {_OPEN_QUOTE}"
+        raise UserError(f"{path}: cannot be read as {path.suffix[1:].upper()}: {reason}") from error
+
+
+def _without_swallowed_lines(
+    path: Path, numbers: list[int], batch: pa.RecordBatch, bad: BadRows
+) -> tuple[list[int], pa.RecordBatch]:
+    """The batch without rows in which a quote that is not closed has swallowed the lines after it.
+
+    A field of a TSV that holds a tab and a line's end is taken for such: phrase quotes and inches
+    begin a field more often than tables are pasted into one.
+    """
+    kept = np.ones(batch.num_rows, bool)
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        swallowed = pc.and_(pc.match_substring(column, "\t"), pc.match_substring(column, "\n"))
+        for place in np.flatnonzero(swallowed.to_numpy(zero_copy_only=False)):
+            value = column[place.item()].as_py()
+            if kept[place]:
+                text = value.decode("utf-8", "replace")
+                reason = f"holds {len(text.splitlines())} lines: {_OPEN_QUOTE}"
+                bad.add(str(path), numbers[place], name, reason, text)
+            kept[place] = False
+    if kept.all():
+        return numbers, batch
+    return [n for n, keep in zip(numbers, kept, strict=True) if keep], batch.filter(pa.array(kept))
 
 
 def _json_lines(path: Path, renames: Mapping[str, str], bad: BadRows) -> Iterator[_Numbered]:
@@ -207,7 +268,7 @@ def _json_lines(path: Path, renames: Mapping[str, str], bad: BadRows) -> Iterato
 
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
-            row = _json_row(path, number, line, bad) if line.strip() else None
+            row = _json_row(path, number, line, renames, bad) if line.strip() else None
             if row is not None:
                 rows[number] = row
             if len(rows) == _BATCH_ROWS:
@@ -217,13 +278,21 @@ def _json_lines(path: Path, renames: Mapping[str, str], bad: BadRows) -> Iterato
         yield batch()
 
 
-def _json_row(path: Path, number: int, line: bytes, bad: BadRows) -> dict[str, Any] | None:
+def _json_row(
+    path: Path, number: int, line: bytes, renames: Mapping[str, str], bad: BadRows
+) -> dict[str, Any] | None:
     # A broken byte survives as a surrogate and is reported with its column by the later checks.
     text = line.decode("utf-8-sig", "surrogateescape")
     reason = "not a JSON object"
     try:
         row = json.loads(text)
         if isinstance(row, dict):
+            for name, value in row.items():
+                if isinstance(value, dict | list) and _of_table(renames.get(name, name)):
+                    kind = "an object" if isinstance(value, dict) else "a list"
+                    reason = f"{kind}, where a text or a number belongs"
+                    bad.add(str(path), number, name, reason, value)
+                    return None
             return row
     except (ValueError, RecursionError) as error:
         reason += f": {error}"
@@ -236,8 +305,6 @@ def _as_bytes(value: Any) -> bytes | None:
         return None
     if isinstance(value, bool):
         value = int(value)
-    if isinstance(value, (dict, list)):
-        value = json.dumps(value)
     try:
         return str(value).encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from kdmatch.errors import UserError
 
 REQUIRED = ("query", "document")
 TRIPLE = ("query", "positive", "negative")
+_LARGEST = float(np.finfo(np.float32).max)
 OnBadRow = Literal["error", "skip"]
 
 
@@ -61,20 +63,23 @@ class BadRows:
     Attributes:
         on_bad_row: "error" raises at the first one, "skip" counts and writes.
         path: where skipped rows go, JSON lines with file, row, reason, value.
+        skip_by: what a user sets to have them skipped, for the error; nothing where none can be.
         count: rows skipped so far.
     """
 
     on_bad_row: OnBadRow = "error"
     path: Path | None = None
+    skip_by: str = "data.on_bad_row: skip"
     count: int = field(default=0, init=False)
 
     def add(self, file: str, row: int, column: str, reason: str, value: Any) -> None:
         """Report row `row` (from 1, a header not counted)."""
         shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
         if self.on_bad_row == "error":
+            skip = f", or set {self.skip_by}" if self.skip_by else ""
             raise UserError(
                 f"{file}, row {row}, column {column!r}: {reason} (found {shown}); "
-                "mend the row, or set data.on_bad_row: skip"
+                f"mend the row{skip}"
             )
         self.count += 1
         if self.path is not None:
@@ -193,6 +198,8 @@ class _Checked:
             if not math.isfinite(number):
                 reason = "not a finite number; leave it empty where there is none"
                 self._report(row, column, reason, value)
+            elif abs(number) > _LARGEST:
+                self._report(row, column, "too large for float32", value)
             values.append(number)
         return values
 
@@ -229,5 +236,6 @@ def _as_id(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bytes):
-        return value.decode("utf-8", "replace").strip()
+        # pandas writes whole numbers beside missing ones as 7.0.
+        return re.sub(r"^(\d+)\.0$", r"\1", value.decode("utf-8", "replace").strip())
     return str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()

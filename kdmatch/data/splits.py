@@ -1,6 +1,7 @@
 """Splits and samples of whole queries, decided by a seeded hash of the query's id."""
 
 import hashlib
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -13,12 +14,14 @@ def query_position(query_id: str, seed: int) -> float:
 
 
 def query_key(query: str) -> str:
-    """A query without case and extra blanks: two with one key are one query to a searcher.
+    """A query without case, width of letters and extra blanks: two with one key are one query.
 
     >>> query_key(" LED  bulb")
     'led bulb'
+    >>> query_key("ＬＥＤ bulb")
+    'led bulb'
     """
-    return " ".join(query.casefold().split())
+    return " ".join(unicodedata.normalize("NFKC", query).casefold().split())
 
 
 def sample_queries(query_ids: Sequence[str], fraction: float, seed: int = 0) -> np.ndarray:

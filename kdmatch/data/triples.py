@@ -10,17 +10,24 @@ def build_triples(
 
     Args:
         label: float `(n,)`; NaN rows take no part.
-        query: int `(n,)`. Query of each row.
+        query: `(n,)`, of any kind that sorts. Query of each row.
         per_query: int. Triples of a query at most, drawn evenly from all.
         seed: int.
 
     Returns:
         positive rows and negative rows, int `(t,)` each.
 
+    Raises:
+        ValueError: if there are not as many labels as queries.
+
     >>> positive, negative = build_triples(np.array([2.0, 1.0, 0.0]), np.array([4, 4, 9]), 5)
     >>> positive.tolist(), negative.tolist()
     ([0], [1])
     """
+    label = np.asarray(label, np.float64)
+    query = np.unique(np.asarray(query), return_inverse=True)[1]
+    if label.shape != query.shape:
+        raise ValueError(f"label has shape {label.shape}, query {query.shape}; give one of each")
     generator = np.random.default_rng(seed)
     order = np.argsort(query, kind="stable")
     bounds = np.flatnonzero(np.diff(query[order])) + 1

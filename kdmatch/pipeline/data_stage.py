@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -27,6 +28,7 @@ from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.stage_keys import file_hash
 
 SPLITS = ("train", "valid", "test")
+_UNREADABLE = (OSError, lzma.LZMAError, EOFError, zlib.error)
 _OPENERS: dict[str, Callable[..., Any]] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
 
 
@@ -69,10 +71,12 @@ def prepare_tables(config: Config, folder: Path, console: Console | None = None)
     with ExitStack() as stack:
         held_out = HeldOut(folder)
         pair = ("query_id", "query", "doc_id", "document")
-        mapped = {ours: theirs for ours, theirs in data.columns.items() if ours in pair}
+        optional = set(data.columns) - {"query", "document"}
         unlabelled = _Tables(folder, stack)
         for name in data.unlabelled:
-            for batch in read_batches(Path(name).expanduser(), mapped, bad):
+            for batch in read_batches(
+                *(Path(name).expanduser(), data.columns, bad, optional), ignored=("label", "weight")
+            ):
                 brought = [one for one in batch.schema.names if one.startswith("f_")]
                 kept = held_out.without(batch, "query")
                 unlabelled.write("unlabelled", kept.select([*pair, *brought]))
@@ -83,13 +87,19 @@ def prepare_tables(config: Config, folder: Path, console: Console | None = None)
             "or test",
         )
     tables.rows |= unlabelled.rows
-    for split in SPLITS:
-        if split not in tables.rows:
+    for split, given in (("train", data.train), ("valid", data.valid), ("test", data.test)):
+        if split in tables.rows:
+            continue
+        if given is not None and (split != "train" or (data.valid and data.test)):
             raise UserError(
-                f"{data.train}: split {data.split} leaves {split} without a query; raise "
-                f"data.split or give data.{split}"
+                f"{given}: no row is left for {split}, all {bad.count} bad ones being skipped; see "
+                f"{rejects}"
             )
-    repeated = _check_queries(folder)
+        raise UserError(
+            f"{data.train}: split {data.split} leaves {split} without a query; raise "
+            f"data.split or give data.{split}"
+        )
+    repeated = _check_queries(folder, data)
     for split, queries in repeated.items():
         if queries and console is not None:
             console.stage(
@@ -148,10 +158,15 @@ def corpus_texts(config: Config, folder: Path) -> Iterator[str]:
     held_out = HeldOut(folder)
     for name in config.data.corpus:
         path = Path(name).expanduser()
-        with _OPENERS.get(path.suffix, open)(
-            path, "rt", encoding="utf-8", errors="replace"
-        ) as lines:
-            yield from (text for line in lines if (text := line.rstrip("\n")) not in held_out)
+        try:
+            with _OPENERS.get(path.suffix, open)(
+                path, "rt", encoding="utf-8", errors="replace"
+            ) as lines:
+                yield from (text for line in lines if (text := line.rstrip("\n")) not in held_out)
+        except _UNREADABLE as error:
+            raise UserError(
+                f"{path}: cannot be read to its end ({error}); copy or compress it again"
+            ) from error
 
 
 def check_corpus(data: DataConfig) -> None:
@@ -165,7 +180,7 @@ def check_corpus(data: DataConfig) -> None:
         try:
             with _OPENERS.get(path.suffix, open)(path, "rb") as file:
                 binary = b"\0" in file.read(4096)
-        except (OSError, lzma.LZMAError, EOFError) as error:
+        except _UNREADABLE as error:
             raise UserError(f"{path}: cannot be read ({error})") from error
         if binary:
             raise UserError(
@@ -185,10 +200,14 @@ def _distinct(table: Path, column: str) -> list[str]:
     return pq.read_table(table, columns=[column]).column(column).unique().to_pylist()
 
 
-def make_transfer(config: Config, data: Path, folder: Path) -> dict[str, Any]:
+def make_transfer(
+    config: Config, data: Path, folder: Path, console: Console | None = None
+) -> dict[str, Any]:
     """Write `pairs.parquet`: unlabelled neighbours of the training queries and of made-up ones.
 
-    Documents of every split serve as the catalogue; queries are train's, and made up.
+    Documents of every split serve as the catalogue; queries are train's, and made up. Rows of
+    `data.unlabelled` come after them, each pair once, and none that train has: what the GBDT
+    would say of a pair that it was trained on is not what it says of others.
     """
     train = Rows.load(data / "train.parquet")
     texts = (text for split in SPLITS for text in _distinct(data / f"{split}.parquet", "document"))
@@ -227,6 +246,14 @@ def make_transfer(config: Config, data: Path, folder: Path) -> dict[str, Any]:
         known = pq.read_schema(unlabelled).names
         brought = [name for name in known if name.startswith("f_")]
         more = pq.read_table(unlabelled, columns=[*table.column_names, *brought])
+        labelled = set(zip(train.query.to_pylist(), train.document.to_pylist(), strict=True))
+        kept = _new_pairs(more, labelled)
+        if console is not None and (left := len(more) - len(kept)):
+            console.stage(
+                "transfer",
+                f"{left} rows of data.unlabelled left out: train has them, or they repeat",
+            )
+        more = more.take(pa.array(kept, pa.int64()))
         # Neighbours were never shown to anybody: their f_* are missing.
         table = pa.concat_tables([table, more], promote_options="permissive")
     table = table.append_column("label", pa.nulls(len(table), pa.float32()))
@@ -235,17 +262,33 @@ def make_transfer(config: Config, data: Path, folder: Path) -> dict[str, Any]:
     return {"rows": len(table)}
 
 
+def _new_pairs(table: pa.Table, known: set[tuple[str, str]]) -> list[int]:
+    """Rows of the first of each (query, document) that is not among the known ones."""
+    found, rows = set(known), []
+    pairs = zip(*(table.column(side).to_pylist() for side in ("query", "document")), strict=True)
+    for row, pair in enumerate(pairs):
+        if pair not in found:
+            found.add(pair)
+            rows.append(row)
+    return rows
+
+
 class _Tables:
     """One Parquet writer a split, opened when its first rows come."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.folder, self.stack = folder, stack
         self.rows: dict[str, int] = {}
+        self._names: list[str] = []
         self._writers: dict[str, pq.ParquetWriter] = {}
 
     def write(self, split: str, batch: pa.RecordBatch) -> None:
         if not batch.num_rows:
             return
+        # The order of columns, which is JSON's, means nothing: it is that of the first rows.
+        self._names = self._names or batch.schema.names
+        if set(batch.schema.names) == set(self._names):
+            batch = batch.select(self._names)
         if split not in self._writers:
             path = self.folder / f"{split}.parquet"
             self._writers[split] = self.stack.enter_context(pq.ParquetWriter(path, batch.schema))
@@ -274,7 +317,7 @@ def _assigned(
         yield split, batch.filter(pa.array(names == split))
 
 
-def _check_queries(folder: Path) -> dict[str, list[str]]:
+def _check_queries(folder: Path, data: DataConfig) -> dict[str, list[str]]:
     """Queries of valid and of test that train has under another id.
 
     Raises:
@@ -294,10 +337,14 @@ def _check_queries(folder: Path) -> dict[str, list[str]]:
         table = pq.read_table(path, columns=["query_id", "query"])
         for query in table.column("query_id").unique().to_pylist():
             if owner.setdefault(query, split) != split:
+                mend = "give queries of different text ids of their own"
+                if data.valid or data.test:
+                    mend = (
+                        "split by query, or leave data.valid and data.test out and let "
+                        f"data.split do it; {mend}"
+                    )
                 raise UserError(
-                    f"query_id {query!r} stands in {owner[query]} and in {split}; split by query, "
-                    "or leave data.valid and data.test out and let data.split do it; give "
-                    "queries of different text ids of their own"
+                    f"query_id {query!r} stands in {owner[query]} and in {split}; {mend}"
                 )
         texts[split] = set(map(query_key, table.column("query").unique().to_pylist()))
     return {split: sorted(texts[split] & texts["train"]) for split in ("valid", "test")}

@@ -113,7 +113,7 @@ def _prepare(work: Run) -> None:
         "transfer",
         {"transfer": pairs, "language": config.text.language, "seed": config.seed},
         ["data"],
-        lambda folder: make_transfer(config, root / "data", folder),
+        lambda folder: make_transfer(config, root / "data", folder, work.console),
     )
 
 
@@ -138,7 +138,7 @@ def _teachers(work: Run, original: bool = True) -> None:
         "gbdt",
         {"gbdt": config.gbdt, "language": config.text.language, "seed": config.seed},
         ["data"],
-        lambda folder: train_gbdt(config, data, folder),
+        lambda folder: train_gbdt(config, data, folder, work.console),
     )
     models = matcher_teachers(config)
     if original and config.original is not None:

@@ -7,10 +7,12 @@ from typing import Any
 import keras
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kdmatch.data.ids import PairIds
 from kdmatch.data.rows import Rows
+from kdmatch.data.splits import query_key
 from kdmatch.distillation.training import predict_logits
 from kdmatch.errors import UserError
 from kdmatch.files import read_json, write_json
@@ -28,8 +30,13 @@ from kdmatch.teachers.scores import Standard
 from kdmatch.text.word2vec import skip_gram
 
 
-def train_gbdt(config: Config, data: Path, folder: Path) -> dict[str, Any]:
-    """Write the ranker, its features, importance, and out-of-fold training scores."""
+def train_gbdt(
+    config: Config, data: Path, folder: Path, console: Console | None = None
+) -> dict[str, Any]:
+    """Write the ranker, its features, importance, and out-of-fold training scores.
+
+    Folds are cut by the queries' text, as splits are: an id is often a session's.
+    """
     documents: set[str] = set()
     for split in SPLITS:
         column = pq.read_table(data / f"{split}.parquet", columns=["document"]).column("document")
@@ -51,15 +58,28 @@ def train_gbdt(config: Config, data: Path, folder: Path) -> dict[str, Any]:
     x_train, x_valid = pair_features(features, train), pair_features(features, valid)
     ranker = GbdtRanker(config.gbdt.objective, config.gbdt.params, config.seed)
     names = [*features.names, *train.feature_names]
-    # Where rows count alike LightGBM is told nothing.
-    weight = train.weight if np.ptp(train.weight) else None
+    # Where rows count alike LightGBM is told nothing. Weights are 1 in the mean, as in training:
+    # LightGBM holds their sums against what a leaf must have and its regularization.
+    weight = train.weight / train.weight.mean() if np.ptp(train.weight) else None
     held_out = (x_valid, valid.label, valid.group)
     ranker.fit(x_train, train.label, train.group, held_out, names, weight)
     ranker.save(folder / "model")
     write_json(folder / "importance.json", ranker.importance())
-    folds = min(config.gbdt.folds, len(np.unique(train.group)))
+    if not ranker.has_learned and console is not None:
+        console.stage(
+            "gbdt",
+            f"learned nothing of {int((~np.isnan(train.label)).sum())} labelled rows: no tree "
+            "splits; lower gbdt.params.min_data_in_leaf",
+        )
+    by_text = pc.dictionary_encode(pa.array(map(query_key, train.query.to_pylist())))
+    fold_by = by_text.indices.to_numpy()
+    folds = min(config.gbdt.folds, len(by_text.dictionary))
     scores = ranker.out_of_fold(
-        x_train, train.label, train.group, folds=folds, seed=config.seed, weight=weight
+        *(x_train, train.label, train.group),
+        folds=folds,
+        seed=config.seed,
+        weight=weight,
+        fold_by=fold_by,
     )
     np.save(folder / "train_scores.npy", scores.astype(np.float32))
     return {"rounds": ranker.rounds, "features": len(names)}

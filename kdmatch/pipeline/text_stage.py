@@ -98,4 +98,17 @@ def _read_vocabulary(named: str) -> list[str]:
         path = Path(named).expanduser()
     if not path.is_file():
         raise UserError(f"text.wordpiece.vocabulary: {path}: no such file; give a BERT vocab.txt")
-    return path.read_text("utf-8").rstrip("\n").split("\n")
+    try:
+        tokens = path.read_text("utf-8").rstrip("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"text.wordpiece.vocabulary: {path}: not UTF-8; save it as UTF-8"
+        ) from error
+    places: dict[str, int] = {}
+    for line, token in enumerate(tokens, start=1):
+        if places.setdefault(token, line) != line:
+            raise UserError(
+                f"text.wordpiece.vocabulary: {path}, line {line}: {token!r} stands in line "
+                f"{places[token]} too; each token is one line"
+            )
+    return tokens

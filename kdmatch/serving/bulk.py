@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kdmatch.data.readers import read_batches
+from kdmatch.data.schema import BadRows
 from kdmatch.files import whole
 from kdmatch.serving.engines import load_engine
 
@@ -39,7 +40,7 @@ def score_file(
     writer: pq.ParquetWriter | None = None
     count = 0
     with whole(out) as partial:
-        for rows in read_batches(data, columns):
+        for rows in read_batches(data, columns, BadRows(skip_by="")):
             scores: list[float] = []
             for start in range(0, rows.num_rows, batch_rows):
                 part = rows.slice(start, batch_rows)

@@ -17,6 +17,7 @@ from kdmatch.teachers.labelled_rows import (
     label_levels,
     query_folds,
 )
+from kdmatch.teachers.scores import Standard
 
 OBJECTIVES = ("regression", "lambdarank", "both")
 _FORMAT = 1
@@ -55,6 +56,7 @@ class GbdtRanker:
     Attributes:
         rounds: dict of objective to the number of trees in use.
         weights: dict of objective to its share in the score.
+        has_learned: whether any tree splits, so that scores differ.
     """
 
     def __init__(
@@ -94,7 +96,7 @@ class GbdtRanker:
 
         Raises:
             UserError: if no row has a label, all labels are equal, or lambdarank finds no query
-                with two of them.
+                with two of them, here or in `valid`, by which it stops.
         """
         rows = LabelledRows.of(features, label, query, weight)
         held_out = LabelledRows.of(*valid) if valid is not None else None
@@ -111,17 +113,30 @@ class GbdtRanker:
         for objective in ("regression", "lambdarank"):
             if self.objective not in (objective, "both"):
                 continue
-            if objective == "lambdarank" and not rows.has_pairs():
-                if self.objective == "both":
+            if objective == "lambdarank":
+                lacking = [
+                    where
+                    for where, part in (("training", rows), ("validation", held_out))
+                    if part is not None and not part.has_pairs()
+                ]
+                if lacking and self.objective == "both":
                     continue
-                raise UserError("lambdarank needs a query with two different labels; none has")
+                if lacking:
+                    raise UserError(
+                        "lambdarank needs a query with two different labels; no "
+                        f"{lacking[0]} query has; set gbdt.objective: regression"
+                    )
             booster = self._train(objective, rows, held_out)
-            raw = np.asarray(booster.predict(rows.features))
+            scale = Standard.of(np.asarray(booster.predict(rows.features)))
             self._boosters[objective] = booster
             self.rounds[objective] = booster.num_trees()
-            self._scale[objective] = (float(raw.mean()), float(raw.std()) or 1.0)
+            self._scale[objective] = (scale.mean, scale.deviation)
         self.weights = self._weigh(held_out)
         return self
+
+    @property
+    def has_learned(self) -> bool:
+        return any(one.feature_importance("split").any() for one in self._boosters.values())
 
     def _weigh(self, held_out: LabelledRows | None) -> dict[str, float]:
         share = np.ones(len(self._boosters))
@@ -199,6 +214,7 @@ class GbdtRanker:
         folds: int = 5,
         seed: int = 0,
         weight: np.ndarray | None = None,
+        fold_by: np.ndarray | Sequence[Any] | None = None,
     ) -> np.ndarray:
         """Scores of training rows by models that never saw their query.
 
@@ -210,6 +226,8 @@ class GbdtRanker:
             folds: int. Models to train, each on the other folds' queries.
             seed: int. Of the split into folds.
             weight: as in `fit`.
+            fold_by: array `(rows,)`, or None for `query`. What stays whole in a fold: where a
+                query has many ids, those of sessions, its text.
 
         Raises:
             UserError: if there are fewer queries than folds, or a fold cannot be trained on.
@@ -217,10 +235,11 @@ class GbdtRanker:
         Returns: float64 array `(rows,)`, each fold standardised as `predict` does.
         """
         features, label, query = np.asarray(features), np.asarray(label), np.asarray(query)
-        queries = len(np.unique(query))
+        whole = query if fold_by is None else np.asarray(fold_by)
+        queries = len(np.unique(whole))
         if not 2 <= folds <= queries:
             raise UserError(f"{folds} folds of {queries} queries; use 2 folds up to one a query")
-        fold = query_folds(query, folds, seed)
+        fold = query_folds(whole, folds, seed)
         scores = np.empty(len(features))
         for k in range(folds):
             rest, valid = fold != k, None

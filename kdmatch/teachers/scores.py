@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Standard:
-    """Mean and deviation of a score on the labelled training rows.
+    """Mean and deviation of a score on the training rows.
 
     >>> Standard.of(np.array([1.0, 3.0, np.nan])).apply(np.array([4.0])).tolist()
     [2.0]

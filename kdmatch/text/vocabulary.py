@@ -114,11 +114,12 @@ def build_wordpiece_vocabulary(
         for character in word:
             characters[character] += n
     kept = sorted(c for c, n in characters.items() if n >= min_count and c != UNKNOWN)
-    alone = [*SPECIAL_TOKENS, *kept, *(f"##{c}" for c in kept)]
+    # BERT splits at every Chinese character, so none goes on within a word.
+    alone = [*SPECIAL_TOKENS, *kept, *(f"##{c}" for c in kept if not _HAN.match(c))]
     whole = [
         word
         for word, n in sorted(words.items(), key=lambda item: (-item[1], item[0]))
-        # BERT splits at every Chinese character, so a longer Chinese word is never met.
+        # Nor is a longer Chinese word ever met.
         if n >= min_count and len(word) > 1 and not _HAN.search(word)
     ]
     return [*alone, *whole[: max(0, size - len(alone))]]

@@ -316,3 +316,61 @@ def test_a_mapping_to_a_column_that_is_not_there(tmp_path):
     path.write_text("query,document,relevance\nled,bulb,1\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"no column 'relevanse', which is mapped to 'label'"):
         read(path, {"label": "relevanse"})
+
+
+def test_a_quote_that_is_not_closed_swallows_no_line_of_a_tsv_unseen(tmp_path):
+    path, rejects = tmp_path / "rows.tsv", tmp_path / "bad.jsonl"
+    path.write_text(
+        "query\tdocument\tlabel\na\tone\t1\n"
+        'b\t"19 inch monitor\t0\nc\t"24 inch monitor"\t1\n'  # one row, to a reader of quotes
+        'd\t"two ""quoted"" words"\t1\n'
+    )
+    said = error_of(path)
+    assert "row 2, column 'document'" in said
+    assert "a quote opens it and is not closed before" in said
+    kept, entries, count = skipped(path, rejects)
+    assert (kept, count) == (["one", 'two "quoted" words'], 1)
+    assert "holds 2 lines" in entries[0]["reason"]
+    path.write_text('query\tdocument\na\tone\nb\t"19 inch\nc\ttwo\nd\tthree\n')
+    assert "a quote opens it" in error_of(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("rows.csv", b"query,document\ra,b\r", "end lines with"),
+        ("rows.jsonl", b'{"query": ["led", "bulb"], "document": "x"}', "a list, where a text"),
+        ("rows.jsonl", b'{"query": "a", "document": "x", "label": {}}', "an object, where a text"),
+        ("rows.csv", b"query,document,label\na,b,1e39\n", "'label': too large for float32"),
+        ("rows.csv", b"query,document,f_x\na,b,-1e300\n", "'f_x': too large for float32"),
+        ("rows.csv", b"query,document,weight\na,b,1e39\n", "'weight': too large for float32"),
+    ],
+)
+def test_what_would_come_in_as_something_else(tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    found = error_of(tmp_path / name)
+    assert said in found
+    assert "\n" not in found
+
+
+def test_a_directory_is_called_one(tmp_path):
+    (tmp_path / "rows.parquet").mkdir()
+    assert "a directory; give one file" in error_of(tmp_path / "rows.parquet")
+
+
+def test_whole_ids_are_the_same_from_every_kind_of_file(tmp_path):
+    rows = [{"query": "a", "document": "b", "query_id": one} for one in (7.0, None, 12.5)]
+    ids = [
+        read(write(tmp_path / f"rows.{kind}", rows))["query_id"].to_pylist()
+        for kind in ("parquet", "csv", "tsv", "jsonl")
+    ]
+    assert ids == [["7", text_id("a"), "12.5"]] * 4
+
+
+def test_rows_left_out_of_a_read_are_counted(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("query,document\na,b\n,c\n,d\n")
+    with pytest.warns(UserWarning, match="2 bad rows were left out"):
+        assert read(path, on_bad_row="skip").num_rows == 1
+    with pytest.raises(UserError, match='on_bad_row="skip"'):
+        read(path)

@@ -181,3 +181,42 @@ def test_what_lightgbm_refuses_is_one_line():
         UserError, match=r"gbdt.params: LightGBM cannot train with them: .*num_leaves"
     ):
         GbdtRanker("regression", {**SMALL, "num_leaves": 1}).fit(*rows(0))
+
+
+def test_a_query_under_many_ids_is_in_one_fold() -> None:
+    """Labels are coins, so only a model that has seen a row's text can know its label."""
+    random = np.random.default_rng(0)
+    text = np.repeat(np.arange(120), 4)
+    features, label = random.normal(size=(480, 4)), random.integers(0, 2, 480).astype(float)
+    features, label, text = (np.concatenate([one] * 4) for one in (features, label, text))
+    session = np.arange(len(text)) // 4
+    params = {**SMALL, "min_data_in_leaf": 3, "learning_rate": 0.2}
+
+    def known(**folds: np.ndarray) -> float:
+        ranker = GbdtRanker("regression", params)
+        return float(
+            roc_auc_score(label, ranker.out_of_fold(features, label, session, folds=3, **folds))
+        )
+
+    assert known() > 0.7
+    assert known(fold_by=text) < 0.6
+
+
+def test_trees_that_never_split_give_nothing() -> None:
+    features, label, query = rows(queries=5)
+    ranker = GbdtRanker("regression", {**SMALL, "min_data_in_leaf": 1000})
+    ranker.fit(features, label, query)
+    assert not ranker.has_learned
+    assert np.abs(ranker.predict(rows(2)[0])).max() < 1e-6
+    scores = ranker.out_of_fold(features, label, query, folds=2)
+    assert np.ptp(scores) < 1e-6
+    assert GbdtRanker("regression", SMALL).fit(*rows()).has_learned
+
+
+def test_lambdarank_stops_by_queries_that_can_be_ranked() -> None:
+    features, label, _ = rows(1)
+    single = (features, label, np.arange(len(label)))  # one document a query
+    with pytest.raises(UserError, match=r"no validation query has; set gbdt\.objective"):
+        GbdtRanker("lambdarank", SMALL).fit(*rows(), valid=single)
+    both = GbdtRanker("both", SMALL).fit(*rows(), valid=single)
+    assert list(both.rounds) == ["regression"]

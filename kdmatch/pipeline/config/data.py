@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kdmatch.data.schema import OnBadRow
 from kdmatch.pipeline.config.section import AddedLater, Section
@@ -83,6 +83,15 @@ class TextConfig(Section):
     correct: bool = True
     wordpiece: WordPieceConfig = WordPieceConfig()
     words: WordsConfig = WordsConfig()
+
+    @model_validator(mode="after")
+    def _a_cased_vocabulary_is_given(self) -> "TextConfig":
+        if not self.wordpiece.lower_case and not self.wordpiece.vocabulary:
+            raise ValueError(
+                "wordpiece.lower_case is false, and the vocabulary that a run makes is of lower "
+                "case; give a cased wordpiece.vocabulary"
+            )
+        return self
 
 
 class TransferConfig(Section):
