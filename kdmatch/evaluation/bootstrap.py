@@ -41,7 +41,8 @@ def bootstrap(
 
     Returns:
         `{model: {metric: float array (seeds, 1 + resamples)}}`: entry 0 of a seed is the value
-        on the rows as they are; NaN where a metric is undefined. One seed for scores `(rows,)`.
+        on the rows as they are; NaN where a metric is undefined, and in all resamples of a single
+        query, which tell nothing of others. One seed for scores `(rows,)`.
 
     Raises:
         UserError: if no row is labelled, only one class is there, or a score is missing.
@@ -50,7 +51,11 @@ def bootstrap(
         raise ValueError(f"no metric named {unknown[0]!r}; there are {', '.join(METRICS)}")
     if "spearman_to_teacher" in metrics and teacher is None:
         raise ValueError("spearman_to_teacher needs the name of a teacher")
+    if teacher is not None and teacher not in scores:
+        raise ValueError(f"no scores of the teacher {teacher!r}; there are {', '.join(scores)}")
     labels = np.asarray(label, float)
+    if np.shape(query) != labels.shape:
+        raise ValueError(f"query has shape {np.shape(query)}, the labels are {labels.shape}")
     kept = ~np.isnan(labels)
     kept_scores = _kept_scores(scores, kept)
     labels = labels[kept]
@@ -81,7 +86,7 @@ def bootstrap(
                 columns["auc"].append(auc_of_ranks(positive, rank, weight))
             if teacher_rank is not None:
                 columns["spearman_to_teacher"].append(spearman_of_ranks(rank, teacher_rank, weight))
-    return {
+    drawn = {
         model: {
             metric: np.stack(
                 [np.concatenate(found[one][metric]) for one in found if one[0] == model]
@@ -90,6 +95,11 @@ def bootstrap(
         }
         for model in scores
     }
+    if len(ids) == 1:
+        for values_of in drawn.values():
+            for of_metric in values_of.values():
+                of_metric[:, 1:] = np.nan
+    return drawn
 
 
 def _of_queries(metric: str, ranking: Ranking, label: Floats, positive: np.ndarray) -> QueryValues:

@@ -40,11 +40,13 @@ def evaluate_scores(
 
     Returns:
         `{model: {metric: {"value", "low", "high"}}}`; None stands for a
-        metric that these rows do not define. A model of several seeds has, as `"seeds"`,
+        metric that these rows do not define, and for the interval of a single query. A model of
+        several seeds has, as `"seeds"`,
         `{metric: value of each}` too.
 
     Raises:
         UserError: if no row is labelled, only one class is there, or a score is missing.
+        ValueError: if lengths differ, or a model that is named has no scores.
 
     >>> found = evaluate_scores([1, 0, 1, 0], ["a", "a", "b", "b"], {"m": [4, 3, 2, 1]},
     ...                         positive_threshold=1, resamples=100)
@@ -86,6 +88,7 @@ def evaluate_and_compare(
 
     The other arguments are those of `evaluate_scores`.
     """
+    _check_names(scores, pairs)
     if metrics is None:
         metrics = METRICS if teacher is not None else METRICS[:-1]
     draws = bootstrap(label, query, scores, positive_threshold, metrics, teacher, resamples, seed)
@@ -128,11 +131,18 @@ def compare_scores(
     Returns:
         One `{"a", "b", "metric", "difference", "low", "high"}` for each pair and metric.
     """
+    _check_names(scores, pairs)
     needed = {name: scores[name] for pair in pairs for name in pair}
     if teacher is not None:
         needed[teacher] = scores[teacher]
     draws = bootstrap(label, query, needed, positive_threshold, metrics, teacher, resamples, seed)
     return _differences(draws, pairs, metrics)
+
+
+def _check_names(scores: Mapping[str, ArrayLike], pairs: Sequence[tuple[str, str]]) -> None:
+    for name in (name for pair in pairs for name in pair):
+        if name not in scores:
+            raise ValueError(f"no scores of {name!r} to compare; there are {', '.join(scores)}")
 
 
 def _differences(

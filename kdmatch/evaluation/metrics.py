@@ -3,6 +3,8 @@
 Every function takes arrays with one entry for each row. Rows whose label is
 NaN are left out; a metric that no row or query defines is NaN. Ties in the
 scores count by expectation, so no value depends on the order of the rows.
+Each raises ValueError where lengths differ, a labelled row has no score (NaN),
+or a label is neither 0 nor 1 that must be one of them.
 """
 
 import numpy as np
@@ -35,11 +37,11 @@ def auc(label01: ArrayLike, score: ArrayLike, weight: ArrayLike | None = None) -
     >>> auc([1, 0, 1, 0], [0.9, 0.5, 0.5, 0.1])   # (1 + 1 + ½ + 1) / 4
     0.875
     """
-    label, score = np.asarray(label01, float), np.asarray(score, float)
-    weights = np.ones_like(score) if weight is None else np.asarray(weight, float)
-    kept = ~np.isnan(label)
+    label = np.asarray(label01, float)
+    weights = np.ones_like(label) if weight is None else np.asarray(weight, float)
+    kept, scores = _checked(label, score, weight=weights)
     column = weights[kept][:, None]
-    return float(auc_of_ranks(label[kept] == 1, MidRanks(score[kept])(column), column)[0])
+    return float(auc_of_ranks(_positive(label[kept]), MidRanks(scores)(column), column)[0])
 
 
 def gauc(label01: ArrayLike, score: ArrayLike, query: ArrayLike) -> float:
@@ -64,7 +66,7 @@ def gauc(label01: ArrayLike, score: ArrayLike, query: ArrayLike) -> float:
     0.75
     """
     label, ranking = _ranked(label01, score, query)
-    return float(ranking.auc(label == 1).mean()[0])
+    return float(ranking.auc(_positive(label)).mean()[0])
 
 
 def ndcg(label: ArrayLike, score: ArrayLike, query: ArrayLike, k: int = 10) -> float:
@@ -113,7 +115,7 @@ def mrr(label01: ArrayLike, score: ArrayLike, query: ArrayLike) -> float:
     0.625
     """
     label, ranking = _ranked(label01, score, query)
-    return float(ranking.reciprocal_rank(label == 1).mean()[0])
+    return float(ranking.reciprocal_rank(_positive(label)).mean()[0])
 
 
 def mean_average_precision(label01: ArrayLike, score: ArrayLike, query: ArrayLike) -> float:
@@ -138,7 +140,7 @@ def mean_average_precision(label01: ArrayLike, score: ArrayLike, query: ArrayLik
     5.0
     """
     label, ranking = _ranked(label01, score, query)
-    return float(ranking.average_precision(label == 1).mean()[0])
+    return float(ranking.average_precision(_positive(label)).mean()[0])
 
 
 def pair_accuracy(label: ArrayLike, score: ArrayLike, query: ArrayLike) -> float:
@@ -181,11 +183,11 @@ def spearman(score: ArrayLike, teacher: ArrayLike, weight: ArrayLike | None = No
     >>> spearman([1.0, 2.0, 3.0], [10.0, 30.0, 20.0])
     0.5
     """
-    score, teacher = np.asarray(score, float), np.asarray(teacher, float)
-    weights = np.ones_like(score) if weight is None else np.asarray(weight, float)
-    kept = ~np.isnan(teacher)
+    of_teacher = np.asarray(teacher, float)
+    weights = np.ones_like(of_teacher) if weight is None else np.asarray(weight, float)
+    kept, scores = _checked(of_teacher, score, weight=weights)
     column = weights[kept][:, None]
-    rank, teacher_rank = (MidRanks(values[kept])(column) for values in (score, teacher))
+    rank, teacher_rank = (MidRanks(values)(column) for values in (scores, of_teacher[kept]))
     return float(spearman_of_ranks(rank, teacher_rank, column)[0])
 
 
@@ -201,6 +203,29 @@ def gains(label: Floats) -> Floats:
 
 def _ranked(label: ArrayLike, score: ArrayLike, query: ArrayLike) -> tuple[Floats, Ranking]:
     labels: NDArray[np.float64] = np.asarray(label, float)
-    kept = ~np.isnan(labels)
+    kept, scores = _checked(labels, score, query=query)
     ids, codes = np.unique(np.asarray(query)[kept], return_inverse=True)
-    return labels[kept], Ranking(np.asarray(score, float)[kept], codes, len(ids))
+    return labels[kept], Ranking(scores, codes, len(ids))
+
+
+def _checked(
+    label: Floats, score: ArrayLike, **others: ArrayLike
+) -> tuple[NDArray[np.bool_], Floats]:
+    """Which rows are labelled, and their scores."""
+    scores = np.asarray(score, float)
+    for name, column in {"score": scores, **others}.items():
+        if np.shape(column) != label.shape or label.ndim != 1:
+            raise ValueError(
+                f"{name} has shape {np.shape(column)} and the labels {label.shape}; give one of "
+                "each a row"
+            )
+    kept = ~np.isnan(label)
+    if (lacking := np.flatnonzero(kept & np.isnan(scores))).size:
+        raise ValueError(f"the score of row {lacking[0]} is NaN; leave the row out, or score it")
+    return kept, scores[kept]
+
+
+def _positive(label: Floats) -> NDArray[np.bool_]:
+    if wrong := label[(label != 0) & (label != 1)].tolist():
+        raise ValueError(f"a label is {wrong[0]:g}, not 0 or 1; give label >= threshold")
+    return label == 1

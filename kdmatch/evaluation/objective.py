@@ -44,8 +44,17 @@ def validation_metric(
     }
     metric = metrics[name]
     if np.isnan(metric(np.arange(len(label), dtype=float))):
+        if name == "auc":
+            raise UserError(
+                f"auc is undefined on the validation rows: all are {_class_of(positive)} at "
+                f"data.positive_threshold {threshold:g}; change it, or give valid both"
+            )
         raise UserError(
             f"{name} is undefined on the validation rows: no query there has documents of unlike "
             "labels; choose the objective auc, or give valid such queries"
         )
     return lambda scores: metric(scores[known])
+
+
+def _class_of(positive: np.ndarray) -> str:
+    return "positive" if len(positive) and positive.all() else "negative"

@@ -11,7 +11,7 @@ from sklearn.metrics import ndcg_score, roc_auc_score
 
 from kdmatch.errors import UserError
 from kdmatch.evaluation import metrics
-from kdmatch.evaluation.evaluate import evaluate_scores
+from kdmatch.evaluation.evaluate import compare_scores, evaluate_scores
 from kdmatch.evaluation.metrics import (
     auc,
     gauc,
@@ -201,3 +201,44 @@ def test_examples_of_the_docstrings(module: str) -> None:
     found = doctest.testmod(importlib.import_module(f"{metrics.__package__}.{module}"))
     assert found.attempted
     assert not found.failed
+
+
+@pytest.mark.parametrize("name", [*QUERY_METRICS, "auc", "spearman"])
+def test_what_cannot_be_measured_is_refused(name: str) -> None:
+    def of(label: list[float], score: list[float], query: list[str]) -> float:
+        if name in QUERY_METRICS:
+            return QUERY_METRICS[name][0](label, score, query)
+        return auc(label, score) if name == "auc" else spearman(score, label)
+
+    assert 0 <= of([1, 0, NAN], [0.2, 0.1, NAN], ["a", "a", "a"]) <= 1.0001
+    with pytest.raises(ValueError, match="the score of row 1 is NaN"):
+        of([1, 0, 1], [0.1, NAN, 0.5], ["a", "a", "b"])
+    with pytest.raises(ValueError, match=r"score has shape \(2,\) and the labels \(3,\)"):
+        of([1, 0, 1], [0.1, 0.5], ["a", "a", "b"])
+    if name in ("auc", "gauc", "mrr", "map"):
+        with pytest.raises(ValueError, match="a label is 2, not 0 or 1; give label >= threshold"):
+            of([2, 0, 1], [0.1, 0.2, 0.5], ["a", "a", "a"])
+    if name in QUERY_METRICS:
+        with pytest.raises(ValueError, match=r"query has shape \(1,\)"):
+            of([1, 0, 1], [0.1, 0.2, 0.5], ["a"])
+
+
+def test_a_single_query_has_no_interval() -> None:
+    """It says nothing of how far other queries would move a number."""
+    one = evaluate_scores([1, 0, 1], ["a"] * 3, {"m": [3, 2, 1]}, positive_threshold=1)["m"]
+    assert one["auc"] == {"value": 0.5, "low": None, "high": None}
+    two = evaluate_scores([1, 0, 1, 0], [*"aabb"], {"m": [3, 2, 1, 4]}, positive_threshold=1)["m"]
+    assert two["auc"]["low"] is not None
+
+
+def test_names_without_scores_are_said() -> None:
+    rows = ([1, 0], ["a", "b"])
+    with pytest.raises(ValueError, match="no scores of the teacher 't'; there are m"):
+        evaluate_scores(*rows, {"m": [1, 0]}, positive_threshold=1, teacher="t")
+    with pytest.raises(ValueError, match="no scores of 'x' to compare; there are m"):
+        compare_scores(*rows, {"m": [1, 0]}, [("m", "x")], positive_threshold=1)
+
+
+def test_validation_rows_of_one_class_are_called_that() -> None:
+    with pytest.raises(UserError, match=r"all are negative at data\.positive_threshold 3; change"):
+        validation_metric("auc", np.array([1.0, 2.0]), np.arange(2), 3)
