@@ -86,6 +86,8 @@ def run(
     """
     from kdmatch.pipeline.config.loader import load_config
 
+    if until and json_file is not None:
+        raise UserError(f"--json: a run that stops after {until} has no numbers; leave one out")
     settings = load_config(config, set_, include)
     load_backend()
     from kdmatch.pipeline.console import Console

@@ -115,7 +115,8 @@ def ablate(
     out: Annotated[Path, typer.Option(help="The run directory; what it has is not made again.")],
     student: Annotated[str, typer.Option(help="Which student.")],
     seeds: Annotated[
-        list[int] | None, typer.Option("--seed", help="Train each variant with this; repeatable.")
+        list[int] | None,
+        typer.Option("--seed", min=0, help="Train each variant with this; repeatable."),
     ] = None,
     losses: Annotated[
         bool,

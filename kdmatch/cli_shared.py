@@ -110,7 +110,7 @@ def run_config(run: Path) -> "Config":
     from kdmatch.pipeline.config.loader import load_config
     from kdmatch.pipeline.run_directory import require_run
 
-    return load_config(require_run(run) / "config.yaml")
+    return load_config(require_run(run) / "config.yaml", recipes=False)
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:

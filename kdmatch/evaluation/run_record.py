@@ -98,12 +98,12 @@ def read_run(path: Path) -> RunRecord:
         histories={
             found.parent.relative_to(path).as_posix(): _history(found)
             for found in sorted(path.glob("*/**/history.csv"))
-            if found.relative_to(path).parts[0] != "search"  # a curve for each trial is too many
+            if _is_of_the_run(found.relative_to(path), metrics)
         },
         label=label,
         scores={name: scores[name] for name in in_order(scores)},
         importance=_json(importance) if importance.is_file() else {},
-        stages=_stages(path),
+        stages=_stages(path, metrics),
         bench=_json(bench) if bench.is_file() else {},
     )
 
@@ -204,8 +204,18 @@ def _scores(path: Path) -> tuple[Floats, dict[str, Floats]]:
     return label, {name.removeprefix("score_"): column for name, column in columns.items()}
 
 
-def _stages(path: Path) -> list[dict[str, Any]]:
+def _is_of_the_run(file: Path, metrics: Mapping[str, Any]) -> bool:
+    """Whether a file is no search's, of whose trials there are many, nor a former student's."""
+    top, *below = file.parts
+    return top != "search" and (top != "students" or below[0] in metrics["models"])
+
+
+def _stages(path: Path, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     stages = []
     for found in sorted(path.glob("**/done.json")):
+        if found.relative_to(path).parts[0] == "students" and not _is_of_the_run(
+            found.relative_to(path), metrics
+        ):
+            continue
         stages.append({"stage": found.parent.relative_to(path).as_posix()} | _json(found))
     return sorted(stages, key=lambda stage: when(stage.get("finished", "")))

@@ -13,6 +13,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 
 class Console:
@@ -26,20 +27,20 @@ class Console:
         self.rich = rich.console.Console(quiet=quiet)
         self._watched = sys.stdout.isatty() and not quiet
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[message]}"),
+            TextColumn("{task.fields[message]}", markup=False),
             console=self.rich,
             transient=True,
             disable=not self._watched,
         )
 
     def stage(self, name: str, message: str) -> None:
-        """One line about a stage."""
-        self.rich.print(f"[bold]{name}[/bold]  {message}", highlight=False)
+        """One line about a stage; what looks like markup, as queries may, is text."""
+        self.rich.print(Text.assemble((name, "bold"), f"  {message}"), highlight=False)
 
     @contextlib.contextmanager
     def working(self, name: str) -> Iterator[None]:

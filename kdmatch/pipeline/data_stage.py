@@ -4,7 +4,6 @@ import bz2
 import gzip
 import lzma
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -28,21 +27,23 @@ from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.stage_keys import file_hash
 
 SPLITS = ("train", "valid", "test")
+SOURCES = (*SPLITS, "unlabelled", "corpus")  # the fields of `data` that name files
 _UNREADABLE = (OSError, lzma.LZMAError, EOFError, zlib.error)
 _OPENERS: dict[str, Callable[..., Any]] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
 
 
-def source_files(data: DataConfig) -> list[Path]:
-    """Every file that the data stage reads."""
-    named = [data.train, data.valid, data.test, *data.unlabelled, *data.corpus]
-    return [Path(name).expanduser() for name in named if name]
-
-
-def source_hashes(data: DataConfig) -> dict[str, str]:
-    """Content hash of each source file, by its name, or by its path where two share the name."""
-    files = source_files(data)
-    times = Counter(path.name for path in files)
-    return {path.name if times[path.name] == 1 else str(path): file_hash(path) for path in files}
+def source_hashes(data: DataConfig) -> dict[str, list[str]]:
+    """Content hashes of the files that the data stage reads, by their field in `data`."""
+    named = {field: getattr(data, field) for field in SOURCES}
+    files = {
+        field: [paths] if isinstance(paths, str) else paths
+        for field, paths in named.items()
+        if paths
+    }
+    return {
+        field: [file_hash(Path(path).expanduser()) for path in paths]
+        for field, paths in files.items()
+    }
 
 
 def prepare_tables(config: Config, folder: Path, console: Console | None = None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """After training: exports, metrics, report, model card."""
 
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ from kdmatch.pipeline.training_stage import encoder_kind
 def finish(config: Config, root: Path, directory: RunDirectory, console: Console) -> None:
     """Export teacher and students, evaluate on test, write report and card."""
     trained = [name for name in directory.keys if name.startswith("students/")]
+    for left in (root / "export").glob("*/"):
+        if left.name not in exported_models(config):  # `kdmatch serve` would go on serving it
+            shutil.rmtree(left)
     for name in exported_models(config):
         directory.stage(
             f"export/{name}",

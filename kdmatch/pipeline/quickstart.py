@@ -25,7 +25,7 @@ def quickstart_config(files: dict[str, Path], overrides: list[str]) -> Config:
     raw["data"]["unlabelled"] = [str(files["unlabelled"])]
     for override in overrides:
         apply_override(raw, override)
-    return parse_config(raw, "quickstart")
+    return parse_config(raw, "quickstart", recipes=True)
 
 
 def run_quickstart(

@@ -1,7 +1,7 @@
 """The whole way: rows to exported, evaluated students, a stage after another."""
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from kdmatch.pipeline.config.loader import dump_config
 from kdmatch.pipeline.config.models import ModelConfig
 from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.console import Console
-from kdmatch.pipeline.data_stage import make_transfer, prepare_tables
+from kdmatch.pipeline.data_stage import SOURCES, make_transfer, prepare_tables
 from kdmatch.pipeline.model_checks import wordpiece_dimension
 from kdmatch.pipeline.pretraining_stage import pretrain_encoder
 from kdmatch.pipeline.run_directory import LastStageDone
@@ -53,7 +53,7 @@ def run(
     work = open_run(config, root, console, until)
     work.jobs = jobs
     with work.directory.alone(), contextlib.suppress(LastStageDone):
-        (root / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+        work.directory.write_config(dump_config(config))
         for stage in (_prepare, _pretrain, _teachers, _score, train_students, _finish):
             stage(work)
     return root
@@ -82,7 +82,7 @@ def prepare_students(config: Config, root: Path, console: Console) -> Run:
     """All that students read: tables, ids, transfer rows and the teachers' scores of them."""
     work = open_run(config, root, console)
     if not (root / "config.yaml").exists():
-        (root / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+        work.directory.write_config(dump_config(config))
     for stage in (_prepare, _pretrain, partial(_teachers, original=False), _score):
         stage(work)
     return work
@@ -93,19 +93,23 @@ def _prepare(work: Run) -> None:
     root = work.root
     stage(
         "data",
-        {"data": config.data, "seed": config.seed, "sources": work.sources}
-        # Queries of valid and test are left out of both; what was made before that is made again.
-        | ({"held_out": "dropped"} if config.data.unlabelled or config.data.corpus else {}),
+        # Files count by what they hold, not by where they lie.
+        {
+            "data": config.data.model_dump(exclude=set(SOURCES)),
+            "seed": config.seed,
+            "sources": work.sources,
+        },
         [],
         partial(prepare_tables, config, console=work.console),
     )
     vectors = wordpiece_dimension(config)
+    vocabulary = files_named(config.text.wordpiece.vocabulary, files=("", "vocab.txt"))
+    chosen = config.text.model_dump()
+    chosen["wordpiece"] |= {"vocabulary": vocabulary} if vocabulary else {}
     pairs = {k: v for k, v in section_fields(config.transfer).items() if k != "share"}
     stage(
         "text",
-        {"text": config.text, "seed": config.seed}
-        | ({"vectors": vectors} if vectors else {})
-        | _files(config.text.wordpiece.vocabulary or "", files=("", "vocab.txt")),
+        {"text": chosen, "seed": config.seed} | ({"vectors": vectors} if vectors else {}),
         ["data"],
         lambda folder: prepare_text(config, root / "data", folder),
     )
@@ -144,17 +148,14 @@ def _teachers(work: Run, original: bool = True) -> None:
     if original and config.original is not None:
         models["original"] = config.original
     for name, model in models.items():
+        start = files_named(model.start, files=PRETRAINED_FILES)
+        fields = section_fields(model) | ({"start": start} if start else {})
         work.directory.stage(
             name,
-            {"model": model, "seed": config.seed} | _files(model.start, files=PRETRAINED_FILES),
+            {"model": fields, "seed": config.seed},
             ["text", *(["pretraining"] if model.start == "pretraining" else [])],
             _label_trainer(work, name, model),
         )
-
-
-def _files(*named: str, files: Iterable[str]) -> dict[str, Any]:
-    found = files_named(*named, files=files)
-    return {"files": found} if found else {}
 
 
 def _label_trainer(work: Run, name: str, model: ModelConfig) -> Callable[[Path], dict[str, Any]]:

@@ -31,7 +31,7 @@ class RunData:
 
     def __init__(self, root: str | Path) -> None:
         self.root = require_run(Path(root))
-        self.config = load_config(self.root / "config.yaml")
+        self.config = load_config(self.root / "config.yaml", recipes=False)
         require_done(self.root, ["scores"])
 
     def student(self, name: str, seed: int = 0) -> Matcher:

@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from kdmatch.errors import UserError
-from kdmatch.files import read_json, write_json
+from kdmatch.files import read_json, write_json, write_text
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.side_by_side import side_by_side
 from kdmatch.pipeline.stage_keys import stage_key
@@ -65,6 +65,13 @@ class RunDirectory:
         self._made_from: dict[str, dict[str, str]] = {}
         self._lock = FileLock(root / ".lock")
         self._console = console
+
+    def write_config(self, text: str) -> None:
+        """Write `config.yaml`; results of another config than the one there are taken away."""
+        path = self.root / "config.yaml"
+        if path.is_file() and path.read_text("utf-8") != text:
+            self._unlink_results()
+        write_text(path, text)
 
     def stage(
         self,
@@ -153,15 +160,21 @@ class RunDirectory:
 
     def _begin(self, name: str) -> Path:
         folder = self.root / name
-        if _read_key(folder / "started.json") != self.keys[name]:
-            shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
+        # First of all: a call that is stopped from here on leaves a stage that is not done.
         (folder / "done.json").unlink(missing_ok=True)
         if name.split("/")[0] not in BESIDE:
-            for result in RESULTS:
-                (self.root / result).unlink(missing_ok=True)
+            self._unlink_results()
+        if _read_key(folder / "started.json") != self.keys[name]:
+            (folder / "started.json").unlink(missing_ok=True)
+            if folder.exists():
+                shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "started.json", {"stage": name, "key": self.keys[name]})
         return folder
+
+    def _unlink_results(self) -> None:
+        for result in RESULTS:
+            (self.root / result).unlink(missing_ok=True)
 
     def _end(self, name: str, seconds: float, notes: dict[str, Any]) -> None:
         done = {

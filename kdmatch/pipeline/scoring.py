@@ -131,13 +131,18 @@ def best_seed(config: Config, folder: Path) -> Path:
     """The student's seed with the best objective on valid, of those trained: the one to export.
 
     Raises:
-        UserError: if none is trained.
+        UserError: if none is trained, or they were trained for another objective.
     """
     trained = [seed for seed in _seed_folders(config, folder) if (seed / "done.json").is_file()]
     if not trained:
         raise UserError(f"{folder}: not trained yet; call `kdmatch run` first")
-    value = f"valid_{model_config(config, folder.name).training.objective}"
-    return max(trained, key=lambda seed: float(read_json(seed / "done.json")[value]))
+    objective = model_config(config, folder.name).training.objective
+    notes = {seed: read_json(seed / "done.json") for seed in trained}
+    if any(f"valid_{objective}" not in one for one in notes.values()):
+        raise UserError(
+            f"{folder}: not trained for {objective}, as the config says now; call `kdmatch run`"
+        )
+    return max(trained, key=lambda seed: float(notes[seed][f"valid_{objective}"]))
 
 
 def _seed_folders(config: Config, folder: Path) -> list[Path]:

@@ -47,18 +47,17 @@ def file_hash(path: Path) -> str:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
 
 
-def files_named(*named: str, files: Iterable[str] = ("",)) -> dict[str, str]:
+def files_named(named: str | None, files: Iterable[str] = ("",)) -> dict[str, str]:
     """Hashes of files that a config names by a path, for the key of a stage that reads them.
 
     Args:
-        named: paths; what is none, such as `package:NAME/SUB` or `scratch`, has no hash.
+        named: a path; what is none, such as `package:NAME/SUB` or `scratch`, has no hash.
         files: names in a directory that is named; "" stands for a file that is named itself.
 
     Returns:
-        path to hash, of the files that are there.
+        name of `files` to hash, of those that are there, wherever that is.
     """
-    found = {}
-    for path in (Path(one).expanduser() / file for one in named for file in files):
-        if path.is_file():
-            found[str(path)] = file_hash(path)
-    return found
+    if not named:
+        return {}
+    places = {file: Path(named).expanduser() / file for file in files}
+    return {file: file_hash(path) for file, path in places.items() if path.is_file()}

@@ -21,7 +21,7 @@ class Run:
         root: Path of the run directory.
         console: Console for progress.
         directory: RunDirectory over `root`.
-        sources: content hash of each source file.
+        sources: content hashes of the source files, by their field in `data`.
         jobs: students trained at a time.
     """
 
@@ -29,7 +29,7 @@ class Run:
     root: Path
     console: Console
     directory: RunDirectory
-    sources: dict[str, str]
+    sources: dict[str, list[str]]
     jobs: int = 1
 
 

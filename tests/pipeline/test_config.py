@@ -37,6 +37,8 @@ def test_overrides_and_round_trip(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("seeds=[0, 0]", "seeds.*one stands twice"),
+        ("seeds=[-1]", "seeds.0: .*greater than or equal to 0"),
         ("distillation.alfa=1", r"unknown key 'distillation.alfa'; did you mean 'alpha'\?"),
         ("students.textcnn.trainin={}", r"did you mean 'training'\?"),
         ("teacher.training.step=3", r"did you mean 'steps'\?"),
@@ -166,6 +168,26 @@ def test_a_model_has_its_recipe_below_its_own_keys(tmp_path: Path) -> None:
     chinese = load_config(write(tmp_path, {**RAW, **models, "text": {"language": "zh"}}))
     assert chinese.student("textcnn").arguments["match_characters"] is True
     assert "match_characters" not in chinese.student("albert").arguments
+
+
+@pytest.mark.parametrize("steps", ["2500", '"2500"', "2500.0", "${STEPS}"])
+def test_however_steps_are_written_the_average_is_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: str
+) -> None:
+    monkeypatch.setenv("STEPS", "2500")
+    config = load_config(write(tmp_path, RAW), [f"students.textcnn.training.steps={steps}"])
+    training = config.student("textcnn").training
+    assert (training.steps, training.average) == (2500, 0.998)
+
+
+def test_a_resolved_config_gets_no_recipe(tmp_path: Path) -> None:
+    """Or a run's own config would change with kdmatch."""
+    resolved = load_config(write(tmp_path, RAW), recipes=False)
+    assert resolved.teacher.arguments == {}
+    assert resolved.teacher.training.average == 0
+    (tmp_path / "config.yaml").write_text(dump_config(load_config(write(tmp_path, RAW))))
+    again = load_config(tmp_path / "config.yaml")
+    assert again == load_config(tmp_path / "config.yaml", recipes=False)
 
 
 @pytest.mark.parametrize(

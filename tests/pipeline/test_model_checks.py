@@ -129,15 +129,16 @@ def test_a_stage_that_the_run_does_not_have_is_refused(
     assert not (tmp_path / "run").exists()
 
 
-def test_two_files_of_one_name_are_both_known(tiny: Path) -> None:
+def test_files_of_rows_are_known_by_field_and_content(tiny: Path) -> None:
     from kdmatch.pipeline.data_stage import source_hashes
 
-    config = load_config(tiny)
+    data = load_config(tiny).data
+    found = source_hashes(data)
+    assert list(found) == ["train", "valid", "test", "unlabelled"]
     other = tiny.parent / "other"
     other.mkdir()
-    copy = other / Path(config.data.valid or "").name
-    copy.write_bytes(Path(config.data.test or "").read_bytes())
-    data = config.data.model_copy(update={"test": str(copy)})
-    found = source_hashes(data)
-    assert len(found) == 4
-    assert found[data.valid or ""] != found[str(copy)]
+    moved = other / "moved.parquet"
+    moved.write_bytes(Path(data.train).read_bytes())
+    assert source_hashes(data.model_copy(update={"train": str(moved)})) == found
+    turned = source_hashes(data.model_copy(update={"valid": data.test, "test": data.valid}))
+    assert (turned["valid"], turned["test"]) == (found["test"], found["valid"])

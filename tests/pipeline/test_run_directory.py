@@ -1,5 +1,6 @@
 """Stage keys: what makes a stage be done again; and one process at a time."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -90,21 +91,45 @@ def test_what_was_made_from_something_else_is_not_done(tmp_path: Path) -> None:
         require_done(tmp_path, ["students/other"])
 
 
-def test_files_that_a_config_names_are_known_by_their_content(tmp_path: Path) -> None:
+def test_files_that_a_config_names_are_known_by_their_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bert = tmp_path / "bert"
     bert.mkdir()
     (bert / "config.json").write_text("{}")
     (tmp_path / "vocab.txt").write_text("[PAD]")
 
-    def found() -> dict[str, str]:
-        named = (str(bert), str(tmp_path / "vocab.txt"), "package:x/y", "scratch", "")
-        return files_named(*named, files=("", "config.json"))
+    def found(named: str | None) -> dict[str, str]:
+        return files_named(named, files=("", "config.json"))
 
-    before = found()
-    assert set(before) == {str(bert / "config.json"), str(tmp_path / "vocab.txt")}
+    before = found(str(bert))
+    assert set(before) == {"config.json"}
+    assert found(str(shutil.copytree(bert, tmp_path / "moved"))) == before
     (bert / "config.json").write_text("{} ")
-    after = found()
-    assert [name for name in before if before[name] != after[name]] == [str(bert / "config.json")]
+    assert found(str(bert)) != before
+    assert set(found(str(tmp_path / "vocab.txt"))) == {""}
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)  # what lies where one happens to stand is not named
+    for nothing in ("package:x/y", "scratch", "", None):
+        assert found(nothing) == {}
+
+
+def test_a_stage_whose_old_files_cannot_go_is_not_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = RunDirectory(tmp_path, Console(quiet=True))
+    directory.stage("data", {"a": 1}, [], lambda folder: None)
+
+    def stopped(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        RunDirectory(tmp_path, Console(quiet=True)).stage("data", {"a": 2}, [], lambda folder: None)
+    monkeypatch.undo()
+    again: list[Path] = []
+    RunDirectory(tmp_path, Console(quiet=True)).stage("data", {"a": 1}, [], again.append)
+    assert again == [tmp_path / "data"]
 
 
 HOLDER = """

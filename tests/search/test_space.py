@@ -115,7 +115,7 @@ def test_a_refit_uses_exactly_the_values_found(tmp_path: Path) -> None:
     assert (arguments["widths"], arguments["filters"]) == ([2, 3, 4], 96)
     assert refit.distillation_of("albert").alpha == 0.5
     assert refit == with_overrides(
-        parse_config(RAW, "test"), "textcnn", keys["students"]["textcnn"]
+        parse_config(RAW, "test", recipes=True), "textcnn", keys["students"]["textcnn"]
     )
 
 

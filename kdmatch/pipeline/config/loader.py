@@ -10,11 +10,15 @@ from pydantic import BaseModel, ValidationError
 
 import kdmatch
 from kdmatch.errors import UserError, did_you_mean
+from kdmatch.pipeline.config.recipes import with_recipes
 from kdmatch.pipeline.config.run import Config
 
 
 def load_config(
-    path: Path, overrides: list[str] | None = None, include: list[Path] | None = None
+    path: Path,
+    overrides: list[str] | None = None,
+    include: list[Path] | None = None,
+    recipes: bool = True,
 ) -> Config:
     """Read a YAML config, with other files' keys and `a.b=c` overrides.
 
@@ -22,7 +26,9 @@ def load_config(
     config), then those in `include`, then the overrides go before the
     config's keys: a later one before an earlier. `${NAME}` in a string is
     replaced by the environment variable; KDMATCH_DATA falls back to
-    `../shared/data` beside the project where that exists.
+    `../shared/data` beside the project where that exists. What a model's section
+    leaves out comes from its recipe, but for `recipes=False`, as a run's own
+    `config.yaml` is read: it is resolved already.
 
     Raises:
         UserError: if the file is missing or not YAML, or a key or value is
@@ -38,7 +44,7 @@ def load_config(
         merge(raw, _read(file))
     for override in overrides or []:
         apply_override(raw, override)
-    return parse_config(raw, str(path))
+    return parse_config(raw, str(path), recipes)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -66,10 +72,11 @@ def merge(raw: dict[str, Any], over: dict[str, Any]) -> None:
             raw[key] = value
 
 
-def parse_config(raw: dict[str, Any], origin: str) -> Config:
+def parse_config(raw: dict[str, Any], origin: str, recipes: bool = False) -> Config:
     """A validated config from a mapping; see `load_config`."""
+    expanded = _expand(raw, origin)
     try:
-        return Config.model_validate(_expand(raw, origin))
+        return Config.model_validate(with_recipes(expanded) if recipes else expanded)
     except ValidationError as error:
         # A misspelled required key is both unknown and missing; the first tells more.
         first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")

@@ -7,6 +7,9 @@ before it is checked, so a resolved config names them all.
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+_WHOLE = TypeAdapter(int)
 _OWN_STARTS = ("scratch", "vectors", "pretraining")
 
 _TRAINING: dict[str, dict[str, Any]] = {
@@ -78,6 +81,8 @@ def _with_recipe(model: Any, language: Any) -> Any:
 
 def _average(steps: Any) -> float:
     """Momentum whose average spans the last fifth of a short training, or 500 steps of a long."""
-    if not isinstance(steps, int) or steps < 1:
-        return 0.0  # the check of the section says what is wrong
-    return round(min(0.998, max(0.0, 1 - 5 / steps)), 3)
+    try:
+        steps = _WHOLE.validate_python(steps)  # as the section reads it: "3000" is a number
+    except ValidationError:
+        return 0.0  # the section says what is wrong
+    return round(min(0.998, max(0.0, 1 - 5 / max(1, steps))), 3)

@@ -13,9 +13,10 @@ from kdmatch.pipeline.config.models import (
     PretrainingConfig,
     StudentConfig,
 )
-from kdmatch.pipeline.config.recipes import with_recipes
 from kdmatch.pipeline.config.search import SearchConfig
 from kdmatch.pipeline.config.section import Section
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class EvaluationConfig(Section):
@@ -46,8 +47,8 @@ class Config(Section):
     """
 
     name: str
-    seed: int = 0
-    seeds: list[int] = Field(default=[0], min_length=1)
+    seed: Seed = 0
+    seeds: list[Seed] = Field(default=[0], min_length=1)
     control: bool = True
     data: DataConfig
     text: TextConfig = TextConfig()
@@ -63,12 +64,6 @@ class Config(Section):
     distillation: DistillationConfig = DistillationConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     search: SearchConfig = SearchConfig()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _models_have_recipes(cls, raw: Any) -> Any:
-        """What a model's own section does not name comes from its kind's recipe."""
-        return with_recipes(raw) if isinstance(raw, dict) else raw
 
     @model_validator(mode="before")
     @classmethod
@@ -88,6 +83,8 @@ class Config(Section):
     def _sections_fit(self) -> "Config":
         if not self.students:
             raise ValueError("students is empty; name at least one of albert, textcnn")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds {self.seeds}: one stands twice; each trains one student")
         if self.pretraining is None and self.pretrained:
             raise ValueError(
                 f"{self.pretrained[0]}.start is pretraining; add a `pretraining` section"

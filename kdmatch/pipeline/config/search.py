@@ -71,6 +71,6 @@ class SearchConfig(Section):
     hours: float | None = Field(default=None, gt=0)
     steps: int | None = Field(default=None, ge=1)
     epochs: int = Field(default=9, ge=1)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
     stop_after: int = Field(default=3, ge=0)
     space: dict[str, SearchRange | None] = Field(default={})
