@@ -18,7 +18,7 @@ from kdmatch.data.batches import ScoredPairs
 from kdmatch.data.rows import Labels
 from kdmatch.errors import UserError
 from kdmatch.evaluation.objective import validation_metric
-from kdmatch.files import whole
+from kdmatch.files import read_json, whole
 from kdmatch.models.matcher import Matcher
 from kdmatch.pipeline.config.models import ModelConfig, TrainingConfig
 from kdmatch.pipeline.config.run import Config
@@ -73,6 +73,10 @@ class TrialTrainer:
         if math.isnan(metric(np.zeros(len(self.valid)))):
             raise UserError(f"search.objective: {search.objective} is undefined on valid")
         self._started: tuple[str, list[np.ndarray]] = ("", [])
+        self._made_from = self._scores_key()
+
+    def _scores_key(self) -> Any:
+        return read_json(self.root / "scores" / "done.json")["key"]
 
     @property
     def metric(self) -> str:
@@ -106,8 +110,14 @@ class TrialTrainer:
             objective, that of each epoch, whether the median ended it early.
 
         Raises:
-            UserError: if the training collapses or the values cannot be.
+            UserError: if the training collapses, the values cannot be, or a `kdmatch run` has
+                replaced what the search began with.
         """
+        if self._scores_key() != self._made_from:
+            raise UserError(
+                f"{self.root}: its scores are no longer those that this search began with; search "
+                "again, and let no `kdmatch run` change the run meanwhile"
+            )
         begun = time.monotonic()
         keras.utils.clear_session(free_memory=True)
         gc.collect()

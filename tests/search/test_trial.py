@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from kdmatch.errors import UserError
+from kdmatch.files import write_json
 from kdmatch.pipeline.config.loader import parse_config
 from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.console import Console
@@ -56,6 +58,9 @@ def trainer_that(ends: Callable[..., None], root: Path, monkeypatch) -> TrialTra
     made.config, made.student, made.root = config(), "albert", root
     made.space, made.queries = space_of(config(), "albert"), ["q"]
     made.pairs = made.valid = None  # type: ignore[assignment]
+    (root / "scores").mkdir()
+    write_json(root / "scores" / "done.json", {"key": "as begun"})
+    made._made_from = "as begun"
     monkeypatch.setattr(trial_module, "train_matcher", train)
     return made
 
@@ -86,6 +91,14 @@ def test_stopped_is_what_the_median_ended_before_its_last_epoch(
     with (tmp_path / "albert" / "trials.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["status"], row["epochs"]) == (status, str(epochs))
+
+
+def test_a_trial_on_another_run_than_the_searchs_is_none(tmp_path: Path, monkeypatch) -> None:
+    trainer = trainer_that(lambda folder, _: write_history(folder, 9), tmp_path, monkeypatch)
+    write_json(tmp_path / "scores" / "done.json", {"key": "of another config"})
+    with pytest.raises(UserError, match="no longer those that this search began with"):
+        trainer.train({}, tmp_path / "trial_0", Rung(9))
+    assert not (tmp_path / "trial_0").exists()
 
 
 def test_the_bar_of_a_trial_moves(tmp_path: Path, monkeypatch) -> None:
