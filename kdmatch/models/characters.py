@@ -33,10 +33,12 @@ class CharacterCoverage(layers.Layer):
 
 def character_coverage(query: dict[str, Any], document: dict[str, Any]) -> Any:
     """See `CharacterCoverage`."""
-    ids, others = query["ids"][:, :, None], document["ids"][:, None, :]
+    ids, others = ops.expand_dims(query["ids"], 2), ops.expand_dims(document["ids"], 1)
     same = ops.cast(ops.logical_and(ops.equal(ids, others), ops.not_equal(ids, 0)), "float32")
     features = [
-        covered(with_weights({**side, "mask": ops.not_equal(side["ids"], 0)}), best[:, None])
+        covered(
+            with_weights({**side, "mask": ops.not_equal(side["ids"], 0)}), ops.expand_dims(best, 1)
+        )
         for side, best in ((query, ops.max(same, axis=2)), (document, ops.max(same, axis=1)))
     ]
     return 4.0 * ops.concatenate(features, axis=1) - 2.0

@@ -78,11 +78,13 @@ def coverage_of_units(
     """
     own, other = with_weights(query), with_weights(document)
     alike = [
-        ops.cast(ops.equal(own[name][:, :, None], other[name][:, None, :]), "float32")
+        ops.cast(
+            ops.equal(ops.expand_dims(own[name], 2), ops.expand_dims(other[name], 1)), "float32"
+        )
         for name in ("ids", "stems")
     ]
     alike += cosines
-    both = own["real"][:, None, :, None] * other["real"][:, None, None, :]
+    both = ops.expand_dims(own["real"], (1, 3)) * ops.expand_dims(other["real"], (1, 2))
     # (batch, ways, query words, document words)
     alike = ops.maximum(ops.stack(alike, axis=1), 0.0) * both
     best, best_of_document = ops.max(alike, axis=3), ops.max(alike, axis=2)
@@ -135,7 +137,7 @@ def _sums(values: Any, weights: Any) -> Any:
     Not a product of matrices: for shapes that it has not met, oneDNN compiles one, and that
     takes longer than so few sums.
     """
-    return ops.sum(values[:, :, None] * weights[:, None], axis=3)
+    return ops.sum(ops.expand_dims(values, 2) * ops.expand_dims(weights, 1), axis=3)
 
 
 def covered(side: dict[str, Any], best: Any) -> Any:
@@ -143,7 +145,7 @@ def covered(side: dict[str, Any], best: Any) -> Any:
 
     `side` is what `with_weights` returns.
     """
-    real, rare = side["real"][:, None], side["rare"][:, None]
+    real, rare = ops.expand_dims(side["real"], 1), ops.expand_dims(side["rare"], 1)
     means = _sums(best, side["shares"])
     found = rare * best
     ends = [
@@ -172,7 +174,9 @@ def _cosines(
     """Cosine of both sides' sums, plain and by rarity, `(batch, 2)`."""
     # A cosine does not change when a sum becomes a mean.
     a, b = (
-        unit_vectors(product(side["shares"] * side[f"{name}_length"][:, None], side[name]))
+        unit_vectors(
+            product(side["shares"] * ops.expand_dims(side[f"{name}_length"], 1), side[name])
+        )
         for side in (own, other)
     )
     return ops.sum(a * b, axis=-1)
@@ -192,7 +196,7 @@ def _runs(side: dict[str, Any], alike: Any) -> Any:
     weights = [pairs, pairs * (rare[:, :-1] + rare[:, 1:]), pairs[:, :-1] * real[:, 2:]]
     found = [ops.max(run, axis=3) for run in (pair, triple)]
     shares = [
-        ops.sum(run * weight[:, None], axis=2)
+        ops.sum(run * ops.expand_dims(weight, 1), axis=2)
         / ops.maximum(ops.sum(weight, axis=1, keepdims=True), 1e-6)
         for run, weight in zip((found[0], found[0], found[1]), weights, strict=True)
     ]

@@ -85,8 +85,8 @@ class DetailedMatchChannels(layers.Layer):
 
 def equal_stems(stems: Any, others: Any) -> Any:
     """Bool `(batch, n, m)`: both have this stem; stem 0 equals nothing."""
-    same = ops.equal(stems[:, :, None], others[:, None, :])
-    return ops.logical_and(same, ops.not_equal(stems, 0)[:, :, None])
+    same = ops.equal(ops.expand_dims(stems, 2), ops.expand_dims(others, 1))
+    return ops.logical_and(same, ops.expand_dims(ops.not_equal(stems, 0), 2))
 
 
 def in_run(same: Any) -> Any:

@@ -46,11 +46,11 @@ def head_features(
     """How the sides' heads are covered, alike, rare, and where: `(batch, 3 · ways + 4)`."""
     head, thing = (head_word(side["roles"], side["mask"]) for side in (own, other))
     # (batch, ways, document words): how alike each is to the query's head
-    asked = ops.sum(alike * head[:, None, :, None], axis=2)
+    asked = ops.sum(alike * ops.expand_dims(head, (1, 3)), axis=2)
     covered = [
-        ops.sum(best * head[:, None], axis=2),
-        ops.sum(best_of_document * thing[:, None], axis=2),
-        ops.sum(asked * thing[:, None], axis=2),
+        ops.sum(best * ops.expand_dims(head, 1), axis=2),
+        ops.sum(best_of_document * ops.expand_dims(thing, 1), axis=2),
+        ops.sum(asked * ops.expand_dims(thing, 1), axis=2),
     ]
     place = other["place"]
     at = ops.sum(place * thing, axis=1)

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from rich.markup import escape
 
 from kdmatch.errors import UserError
 from kdmatch.evaluation.report import write_report
@@ -82,7 +81,7 @@ def bench_run(
 
     def leave_out(line: str) -> None:
         skipped.append(line)
-        console.stage("left out", escape(line))
+        console.stage("left out", line)
 
     with ExitStack() as stack:
         scorers: dict[tuple[str, str], engines.Scorer] = {}
@@ -159,7 +158,7 @@ def _paths(
             else:
                 paths[model, engine] = artifact(root, model, engine)
     for line in skipped:
-        console.stage("left out", escape(line))
+        console.stage("left out", line)
     return paths, skipped
 
 
@@ -176,7 +175,9 @@ def _agreement(
         reference = scorers.get((model, REFERENCE))
         if reference is None or engine == REFERENCE:
             continue
-        largest = max(float(np.abs(scorer.score(*p) - reference.score(*p)).max()) for p in pages)
+        # numpy's maximum: of NaN among others it is NaN, where Python's is chance.
+        differences = [np.abs(scorer.score(*p) - reference.score(*p)).max() for p in pages]
+        largest = float(np.max(differences))
         found.append({"model": model, "engine": engine, "max_difference": largest})
     return found
 

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kdmatch.errors import UserError
+from kdmatch.files import read_json, write_json
 from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.scoring import matcher_folder, model_config
+from kdmatch.pipeline.stage_keys import file_hash
 from kdmatch.pipeline.training_stage import encoder_kind
 from kdmatch.serving.engines import SAVED_MODEL_VARIANTS
 from kdmatch.serving.versions import latest_version
@@ -49,7 +51,7 @@ def artifact(root: Path, model: str, engine: str) -> Path:
 
 
 def prepare(config: Config, root: Path, model: str, engine: str) -> str | None:
-    """Export the model for the engine where it is not there, or is older than its weights.
+    """Export the model for the engine where it is not there, or was made of other weights.
 
     Returns:
         why that cannot be done, or None.
@@ -60,8 +62,20 @@ def prepare(config: Config, root: Path, model: str, engine: str) -> str | None:
     matcher = matcher_folder(config, root, model)
     weights = matcher / "model.weights.h5"
     written = path / "saved_model.pb" if engine in SAVED_MODEL_VARIANTS else path
-    if written.is_file() and written.stat().st_mtime >= weights.stat().st_mtime:
+    made_of, key = path.parent / "made_of.json", {"weights": file_hash(weights)}
+    if written.is_file() and made_of.is_file() and read_json(made_of) == key:
         return None
+    made_of.unlink(missing_ok=True)
+    if lacks := _export(config, root, model, engine, matcher, path):
+        return lacks
+    write_json(made_of, key)
+    return None
+
+
+def _export(
+    config: Config, root: Path, model: str, engine: str, matcher: Path, path: Path
+) -> str | None:
+    """Export what an engine loads to `path`; why that cannot be done, or None."""
     from kdmatch.models.registry import load_matcher
     from kdmatch.text.encoder import load_encoder
 

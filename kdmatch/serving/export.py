@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import tensorflow as tf
 from kdmatch.errors import UserError
 from kdmatch.models.albert import AlbertMatcher
 from kdmatch.models.bert import BertMatcher
+from kdmatch.serving.export_check import check_fit, check_scores
 from kdmatch.serving.graph.scorers import Scorer, make_scorer
 from kdmatch.serving.ops import check_ops
 from kdmatch.serving.versions import new_version, next_version
 from kdmatch.serving.warmup import write_warmup
 
-WARMUP_SIZES = (1, 2, 5, 10, 20, 50)
+WARMUP_SIZES = (1, 2, 5, 10, 20, 50, 200)
 GRAPHS = ("packed", "keras")
 PRECISIONS = ("float32", "bfloat16")
 
@@ -43,7 +45,7 @@ def export(
         base: folder of the model, its name the model's name.
         version: int, or None for the next one.
         warmup: a query and documents to warm the server with, in pages of
-            several sizes; None writes no warm-up file.
+            several sizes and once as ids; None writes no warm-up file.
         graph: str. "packed", the inference graph of `kdmatch.serving.graph`,
             or "keras", the model as it was trained, to compare with.
         precision: str. "float32" or "bfloat16", in which the packed graph of
@@ -60,7 +62,8 @@ def export(
     Raises:
         UserError: if the backend is not TensorFlow, graph or precision is
             unknown, encoder and matcher do not fit, the version exists, `batching`
-            cannot be read, or the graph holds an op that TensorFlow Serving does not have.
+            cannot be read, the graph holds an op that TensorFlow Serving does not have, or
+            its scores are not the matcher's.
     """
     if keras.backend.backend() != "tensorflow":
         raise UserError(
@@ -78,23 +81,21 @@ def export(
         raise UserError(
             f"{matcher.name} has no graph in {precision}; export it with precision float32"
         )
-    needed = set(matcher.input)
-    if set(encoder.input_names) != needed:
-        raise UserError(
-            f"{matcher.name} reads {sorted(needed)}, the encoder makes "
-            f"{sorted(encoder.input_names)}; export it with the encoder it was trained on"
-        )
+    check_fit(matcher, encoder)
     base = Path(base)
     number = version or next_version(base)
     with new_version(base, number) as folder:
         _save(make_scorer(matcher, encoder, graph, precision), encoder.input_names, folder)
         check_ops(folder)
+        check_scores(folder, matcher, encoder, warmup, precision)
         if batching is not None:
             shutil.copyfile(batching, folder / "batching_params.pbtxt")
         if warmup is not None:
             query, documents = warmup
-            pages = [(query, list(documents[:size])) for size in WARMUP_SIZES]
-            write_warmup(folder, base.name, pages)
+            pages = [(query, list(islice(cycle(documents), size))) for size in WARMUP_SIZES]
+            some = pages[2][1]
+            ids = encoder(tf.constant([query] * len(some)), tf.constant(some))
+            write_warmup(folder, base.name, pages, ids=ids)
     return base / str(number)
 
 

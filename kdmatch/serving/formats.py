@@ -39,6 +39,9 @@ def export_format(matcher: keras.Model, encoder: Any, base: str | Path, format: 
         )
     base = Path(base)
     base.mkdir(parents=True, exist_ok=True)
+    target, former = base / format, base / f".former-{format}"
+    for left in (*base.glob(f".tmp-{format}-*"), former):
+        shutil.rmtree(left, ignore_errors=True)  # of a call that was killed
     folder = Path(tempfile.mkdtemp(prefix=f".tmp-{format}-", dir=base))
     try:
         folder.chmod(0o755)
@@ -48,9 +51,10 @@ def export_format(matcher: keras.Model, encoder: Any, base: str | Path, format: 
                 matcher, folder / MODEL_FILES[format]
             )
         write_tokenizer(encoder, folder)
-        target = base / format
-        shutil.rmtree(target, ignore_errors=True)
+        if target.exists():
+            target.rename(former)
         folder.rename(target)
+        shutil.rmtree(former, ignore_errors=True)
     except ImportError as error:
         raise UserError(
             f"format {format} needs the package {error.name}; pip install 'kdmatch[bench]'"

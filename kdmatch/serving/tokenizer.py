@@ -42,7 +42,6 @@ def _wordpiece(encoder: Any) -> Any:
     tokenizer.normalizer = normalizers.Sequence(
         [
             *(_fold() if encoder.lower_case else []),
-            *([_replace(r"\p{Default_Ignorable_Code_Point}", "")] if encoder.lower_case else []),
             _replace(r"[\p{Cc}\p{Cf}]", " "),
             normalizers.BertNormalizer(
                 clean_text=False, lowercase=encoder.lower_case, strip_accents=encoder.lower_case
@@ -89,6 +88,7 @@ def _words(encoder: Any) -> Any:
 
 
 def _fold() -> list[Any]:
+    """NFKC_Casefold, as TensorFlow Text folds: it takes away what has no width, too."""
     from tokenizers import normalizers
 
     return [
@@ -96,6 +96,7 @@ def _fold() -> list[Any]:
         normalizers.Lowercase(),
         normalizers.Replace("ß", "ss"),
         normalizers.Replace("ς", "σ"),
+        _replace(r"\p{Default_Ignorable_Code_Point}", ""),
     ]
 
 

@@ -5,7 +5,7 @@ the records of `assets.extra/tf_serving_warmup_requests` to a version while it
 loads, so that no user waits for it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ def write_warmup(
     model_name: str,
     requests: Iterable[tuple[str, Sequence[str]]],
     signature: str = "serving_default",
+    ids: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes the warm-up requests of a version.
 
@@ -31,6 +32,8 @@ def write_warmup(
         requests: iterable of `(query, documents)`, at most 1,000, of the page
             sizes and lengths that will be asked for.
         signature: str. A signature that takes `query` and `document`.
+        ids: a batch of the signature `tokens`, int32 by input's name, for a last record: TF
+            Serving prepares each signature at its first request.
 
     Returns:
         The path of the file, a TFRecord of `PredictionLog`.
@@ -44,12 +47,18 @@ def write_warmup(
 
     spec = PredictSpec(model_name, signature=signature)
     logs: list[bytes] = []
+
+    def add(request: Any) -> None:
+        log = prediction_log_pb2.PredictionLog()
+        log.predict_log.request.CopyFrom(request)
+        logs.append(log.SerializeToString())
+
     for query, documents in islice(requests, MAX_WARMUP_RECORDS + 1):
         if not documents:
             raise UserError(f"warm-up request {len(logs)} ({query!r}) has no documents")
-        log = prediction_log_pb2.PredictionLog()
-        log.predict_log.request.CopyFrom(spec.request([query] * len(documents), documents))
-        logs.append(log.SerializeToString())
+        add(spec.request([query] * len(documents), documents))
+    if ids is not None:
+        add(PredictSpec(model_name, signature="tokens").request_of(ids))
     if len(logs) > MAX_WARMUP_RECORDS:
         raise UserError(
             f"more than {MAX_WARMUP_RECORDS} warm-up requests; TF Serving loads no version "

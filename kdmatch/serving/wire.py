@@ -4,7 +4,7 @@
 first use, and `import kdmatch.serving.client` stays cheap.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +77,21 @@ class PredictSpec:
 
     def request(self, queries: Sequence[str], documents: Sequence[str]) -> Any:
         """Builds one `PredictRequest` for pairs of a query and a document."""
+        request = self._empty_request()
+        request.inputs["query"].CopyFrom(_strings("query", queries))
+        request.inputs["document"].CopyFrom(_strings("document", documents))
+        return request
+
+    def request_of(self, inputs: Mapping[str, Any]) -> Any:
+        """Builds one `PredictRequest` of int32 arrays by the input's name."""
+        from tensorflow import make_tensor_proto
+
+        request = self._empty_request()
+        for name, value in inputs.items():
+            request.inputs[name].CopyFrom(make_tensor_proto(np.asarray(value, np.int32)))
+        return request
+
+    def _empty_request(self) -> Any:
         from tensorflow_serving.apis import predict_pb2
 
         request = predict_pb2.PredictRequest()
@@ -86,8 +101,6 @@ class PredictSpec:
             request.model_spec.version.value = self.version
         if self.version_label is not None:
             request.model_spec.version_label = self.version_label
-        request.inputs["query"].CopyFrom(_strings("query", queries))
-        request.inputs["document"].CopyFrom(_strings("document", documents))
         return request
 
     def pages(

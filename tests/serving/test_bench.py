@@ -103,12 +103,27 @@ def test_of_few_calls_there_is_no_p99_and_scores_that_differ_are_told():
     assert markdown_bench(bench).splitlines() == [
         "| model | engine | 10 docs | docs/s | peak MB | scores off by |",
         "| --- | --- | ---: | ---: | ---: | ---: |",
-        "| albert | savedmodel | 2.00 / – | 5,000 | – |  |",
-        "| albert | openvino | 2.00 / – | 5,000 | – | 0.0042 |",
+        "| albert | savedmodel | 2.00 / – (99) | 5,000 | – |  |",
+        "| albert | openvino | 2.00 / – (99) | 5,000 | – | 0.0042 |",
     ]
     agreement[0]["max_difference"] = 0.0009
     assert "scores off by" not in markdown_bench(bench)
     assert bench_table(bench).row_count == 2
+    agreement[0]["max_difference"] = float("nan")  # agrees with nothing
+    assert markdown_bench(bench).splitlines()[-1].endswith("| nan |")
+
+
+def test_scorers_are_timed_on_the_same_pages():
+    """A slow one sees fewer; on pages that it did not see, the others do not count either."""
+    pages = [("q", ["d"] * (1 + number)) for number in range(60)]
+    slow, fast = Recorder("slow", 0.02, []), Recorder("fast", 0.0, [])
+    times = measure({("m", "slow"): slow, ("m", "fast"): fast}, {0: pages}, seconds=0.06 * ROUNDS)
+    seen = {size for _, size in slow.asked}
+    assert len(seen) < len(pages) == len({size for _, size in fast.asked})
+    assert 3 * ROUNDS <= len(times["m", "slow", 0]) < len(times["m", "fast", 0])
+    assert len(times["m", "fast", 0]) < len(fast.asked)
+    starts = [fast.asked[0][1], slow.asked[0][1]]
+    assert starts == [1, 1]
 
 
 def test_cold_starts_with_and_without_the_warmup_file(save_model, tmp_path):

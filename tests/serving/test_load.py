@@ -65,6 +65,7 @@ def test_latency_counts_from_the_scheduled_arrival_so_that_queueing_shows():
     assert max(result.milliseconds) >= 10 * 20 * 0.9
     assert result.wrong == 0
     assert asyncio.run(go([np.ones(1)])).wrong == 10
+    assert asyncio.run(go([np.full(1, np.nan)])).wrong == 10
 
 
 class BusyClient:

@@ -30,6 +30,8 @@ PAGES = [
     ("a " * 40, ["led " * 60, "x\u200by\u00a0z", "ab1c22d"]),
     ("LIGTH-bulbbs 60wat", ["ligth bulb", "light"]),
     ("lighté bubls² ligthٔ", ["light"]),
+    # What has no width is taken away, and words are joined over it.
+    ("led\ufe0f 北\u200b京", ["北\u00ad京大\u200d学", "6\ufeff0 led\ufe0fbulb"]),
 ]
 SPELLING = Spelling(["light", "bulbs", "watt", "rare"], offered=3)
 

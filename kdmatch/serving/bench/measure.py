@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from itertools import cycle
+from itertools import count
 
 import numpy as np
 
@@ -23,7 +23,9 @@ def measure(
 
     A machine that is slow for a while is slow for all. A turn begins with two
     calls that are not timed: they bring code and weights back into the caches,
-    and the threads of the engine before them to rest.
+    and the threads of the engine before them to rest. All begin a round with the
+    same page, and only pages that each has scored count, so that a slow engine
+    is not timed on longer pages than a fast one.
 
     Args:
         scorers: by model and engine.
@@ -35,17 +37,26 @@ def measure(
     Returns:
         milliseconds of each timed call, by model, engine and documents.
     """
-    found: dict[tuple[str, str, int], list[float]] = {}
-    turns = {size: {key: cycle(these) for key in scorers} for size, these in pages.items()}
+    found: dict[tuple[str, str, int], list[tuple[int, float]]] = {}
     done = 0
-    for _ in range(ROUNDS):
-        for size in pages:
+    for turn in range(ROUNDS):
+        for size, these in pages.items():
+            first = turn * len(these) // ROUNDS
             for key, scorer in scorers.items():
                 times = found.setdefault((*key, size), [])
-                times += _turn(scorer, turns[size][key], seconds / ROUNDS)
+                times += _turn(scorer, these, first, seconds / ROUNDS)
                 done += 1
                 progress(done, "")
-    return {key: np.array(times) for key, times in found.items()}
+    return {
+        (*key, size): np.array([time for page, time in found[*key, size] if page in shared])
+        for size in pages
+        for shared in [set.intersection(*(_pages_of(found[*key, size]) for key in scorers))]
+        for key in scorers
+    }
+
+
+def _pages_of(times: Sequence[tuple[int, float]]) -> set[int]:
+    return {page for page, _ in times}
 
 
 def row(model: str, engine: str, documents: int, milliseconds: np.ndarray) -> dict[str, object]:
@@ -67,14 +78,19 @@ def row(model: str, engine: str, documents: int, milliseconds: np.ndarray) -> di
     }
 
 
-def _turn(scorer: Scorer, pages: "cycle[Page]", seconds: float) -> list[float]:
-    times: list[float] = []
+def _turn(
+    scorer: Scorer, pages: Sequence[Page], first: int, seconds: float
+) -> list[tuple[int, float]]:
+    """Number of a page and milliseconds of each timed call, from page `first` on."""
+    times: list[tuple[int, float]] = []
+    following = (number % len(pages) for number in count(first))
     for _ in range(2):
-        scorer.score(*next(pages))
+        scorer.score(*pages[next(following)])
     end = time.perf_counter() + seconds
     while len(times) < 3 or time.perf_counter() < end:
-        query, documents = next(pages)
+        number = next(following)
+        query, documents = pages[number]
         started = time.perf_counter()
         scorer.score(query, documents)
-        times.append((time.perf_counter() - started) * 1000)
+        times.append((number, (time.perf_counter() - started) * 1000))
     return times

@@ -15,8 +15,8 @@ _AGREES = 1e-3
 def bench_table(bench: Mapping[str, Any]) -> Table:
     """A `bench.json` as a table: a line for each model and engine, a column for each size.
 
-    A cell is `p50 / p99` in ms, without a p99 of fewer than 100 calls; then
-    documents a second on the largest page and the peak memory. Where an
+    A cell is `p50 / p99` in ms, of fewer than 100 calls without a p99 and with their
+    number; then documents a second on the largest page and the peak memory. Where an
     engine's scores differ from the reference's by more than 0.001, a last
     column says by how much.
     """
@@ -64,7 +64,7 @@ def _cells(bench: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     differences = {
         (one["model"], one["engine"]): f"{one['max_difference']:.4f}"
         for one in bench.get("agreement") or ()
-        if one["max_difference"] > _AGREES
+        if not one["max_difference"] <= _AGREES  # NaN does not agree
     }
     if differences:
         headings.append("scores off by")
@@ -85,5 +85,7 @@ def _latency(row: Mapping[str, Any] | None) -> str:
     if row is None:
         return formatting.MISSING
     # Of fewer calls the p99 is the slowest one.
-    p99 = row["p99_ms"] if row["calls"] >= _CALLS_FOR_P99 else None
-    return f"{formatting.milliseconds(row['p50_ms'])} / {formatting.milliseconds(p99)}"
+    p50 = formatting.milliseconds(row["p50_ms"])
+    if row["calls"] < _CALLS_FOR_P99:
+        return f"{p50} / {formatting.MISSING} ({row['calls']})"
+    return f"{p50} / {formatting.milliseconds(row['p99_ms'])}"

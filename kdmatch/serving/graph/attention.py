@@ -36,10 +36,10 @@ def find_places(page: Packed, heads: int) -> Places:
     token = tf.expand_dims(page.starts, 1) + place * tf.cast(is_token, tf.int32)
     parts = np.arange(3 * heads, dtype=np.int32).reshape(3, 1, heads, 1)
     gather = token[None, :, None, :] * (3 * heads) + parts
-    own = (page.rows * heads)[:, None] + np.arange(heads, dtype=np.int32)
+    own = tf.expand_dims(page.rows * heads, 1) + np.arange(heads, dtype=np.int32)
     return Places(
         gather=gather,
-        scatter=own * longest + page.positions[:, None],
+        scatter=own * longest + tf.expand_dims(page.positions, 1),
         mask=tf.where(is_token, np.float32(0), _MASKED)[:, None, None, :],
     )
 

@@ -106,7 +106,7 @@ def _convolve(
     """Convolved words `(words, f)`: each tap of a distinct word is computed once."""
     taps = len(weights.offsets)
     products = tf.reshape(tf.matmul(vectors, weights.taps), [-1, len(weights.bias)])
-    around = frame.places[None] + weights.offsets[:, None]
+    around = tf.expand_dims(frame.places, 0) + weights.offsets[:, None]
     near = tf.gather(tf.reshape(numbers, [-1]), around)
     tap = tf.range(taps)[:, None]
     parts = tf.unstack(tf.gather(products, near * taps + tap), num=taps)
@@ -123,13 +123,16 @@ def _convolve(
 
 
 def _pool(hidden: tf.Tensor, frame: Frame) -> tf.Tensor:
-    """Max and mean of each side's words: `(batch, 2, 2 · width)`.
+    """Max and mean of each side's words: `(batch, 2, 2 · width)`, 0 for a side without words.
 
-    Values are not negative, so 0 stands for the largest of no word.
+    The frame's words come side by side, so their segments are sorted, which takes half the time.
     """
-    highest = tf.math.unsorted_segment_max(hidden, frame.sides, frame.count)
-    mean = tf.math.unsorted_segment_mean(hidden, frame.sides, frame.count)
-    both = tf.concat([tf.nn.relu(highest), mean], axis=1)
+    both = tf.concat(
+        [tf.math.segment_max(hidden, frame.sides), tf.math.segment_mean(hidden, frame.sides)],
+        axis=1,
+    )
+    # Of sides after the last that has a word there are none yet; those before it are 0.
+    both = tf.pad(both, [[0, frame.count - tf.shape(both)[0]], [0, 0]])
     return tf.reshape(both, [-1, 2, 2 * hidden.shape[1]])
 
 
@@ -151,7 +154,7 @@ def _attend(
     alike = batch_product(tf.gather(keys, queries), tf.gather(keys, documents), transpose_b=True)
 
     def find(alike: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
-        mask = tf.where(tf.equal(others, 0), -1e9, 0.0)[:, None]
+        mask = tf.expand_dims(tf.where(tf.equal(others, 0), -1e9, 0.0), 1)
         return batch_product(tf.nn.softmax(alike + mask), tf.gather(values, others))
 
     found = tf.concat(

@@ -67,7 +67,7 @@ def match_channels(page: PageWords, similarity: Similarity) -> tuple[tf.Tensor, 
 
     def channels(ids: tf.Tensor, other: int) -> tf.Tensor:
         pair = tf.stack([tf.reduce_max(exact, other), tf.reduce_max(nearest, other)], axis=-1)
-        return pair * tf.cast(tf.not_equal(ids, 0), tf.float32)[:, :, None]
+        return pair * tf.expand_dims(tf.cast(tf.not_equal(ids, 0), tf.float32), 2)
 
     return channels(page.query, 2), channels(page.document, 1)
 
@@ -89,13 +89,13 @@ def soft_counts(
     scale = -0.5 / np.square(widths, dtype=np.float64)
     # Kernels come before words, so that every sum runs along contiguous numbers.
     near = tf.exp(
-        tf.math.squared_difference(similarity.cosine[:, None], means.reshape(-1, 1, 1))
+        tf.math.squared_difference(tf.expand_dims(similarity.cosine, 1), means.reshape(-1, 1, 1))
         * scale.astype(np.float32).reshape(-1, 1, 1)
     )
-    near *= tf.cast(similarity.both, tf.float32)[:, None]
+    near *= tf.expand_dims(tf.cast(similarity.both, tf.float32), 1)
     counts = [tf.math.log1p(tf.reduce_sum(near, axis=other)) for other in (3, 2)]
     return [
-        tf.reduce_sum(count * weight[:, None], axis=2)
+        tf.reduce_sum(count * tf.expand_dims(weight, 1), axis=2)
         / tf.maximum(tf.reduce_sum(weight, axis=1, keepdims=True), 1e-6)
         for way in weights
         for count, weight in zip(counts, way, strict=True)
