@@ -90,7 +90,10 @@ def gate(baseline: Path, candidate: Path, rows: pa.Table, limits: GateLimits) ->
     known = ~np.isnan(label)
     positive = is_positive(label[known], limits.positive_threshold)
     if positive.any() and not positive.all():
-        before, after = auc(positive, old[known]), auc(positive, new[known])
+        before, after = (
+            auc(positive, scores[known]) if np.isfinite(scores[known]).all() else float("nan")
+            for scores in (old, new)
+        )
         note = f"{before:.5f} → {after:.5f}"
         checks.append(Check("AUC drop", before - after, limits.auc_drop, note))
     elif limits.tolerance is None:

@@ -55,6 +55,7 @@ def test_scores_that_are_no_numbers_fail(versions):
     checks = gate(versions / "1", versions / "4", ROWS, GateLimits(**LIMITS))
     assert not verdicts(checks)["scores not finite"]
     assert not verdicts(checks)["score difference"]
+    assert not verdicts(checks)["AUC drop"]
 
 
 def test_a_ratio_over_the_limit_fails_and_unlabelled_rows_have_no_auc(versions):
