@@ -40,7 +40,7 @@ def targets_of(y: Any, logit: Any, needs: Mapping[str, str]) -> dict[str, Any]:
                 f"the batch has no score {name!r} (it has {_names(scores)}), which the {loss} loss "
                 "needs; write it, or set the loss's weight to 0"
             )
-    group = column("group", y["group"], logit) if "group" in y else None
+    group = _column("group", y["group"], logit) if "group" in y else None
     label = _number("label", y["label"], logit) if "label" in y else None
     return {
         "label": label,
@@ -61,7 +61,7 @@ def weight_of(sample_weight: Any, logit: Any) -> Any:
     return _number("sample_weight", keras.tree.flatten(sample_weight)[0], logit)
 
 
-def column(name: str, value: Any, logit: Any) -> Any:
+def _column(name: str, value: Any, logit: Any) -> Any:
     """The value as `(batch,)`.
 
     Raises:
@@ -79,7 +79,7 @@ def column(name: str, value: Any, logit: Any) -> Any:
 
 
 def _number(name: str, value: Any, logit: Any) -> Any:
-    return ops.cast(column(name, value, logit), logit.dtype)
+    return ops.cast(_column(name, value, logit), logit.dtype)
 
 
 def _names(found: Iterable[str]) -> str:

@@ -41,8 +41,7 @@ def evaluate_scores(
     Returns:
         `{model: {metric: {"value", "low", "high"}}}`; None stands for a
         metric that these rows do not define, and for the interval of a single query. A model of
-        several seeds has, as `"seeds"`,
-        `{metric: value of each}` too.
+        several seeds has, as `"seeds"`, `{metric: value of each}` too.
 
     Raises:
         UserError: if no row is labelled, only one class is there, or a score is missing.

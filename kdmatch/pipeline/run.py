@@ -13,7 +13,7 @@ from kdmatch.pipeline.config.loader import dump_config
 from kdmatch.pipeline.config.models import ModelConfig
 from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.console import Console
-from kdmatch.pipeline.data_stage import SOURCES, make_transfer, prepare_tables
+from kdmatch.pipeline.data_stage import SOURCES, prepare_tables
 from kdmatch.pipeline.model_checks import wordpiece_dimension
 from kdmatch.pipeline.pretraining_stage import pretrain_encoder
 from kdmatch.pipeline.run_directory import LastStageDone
@@ -22,6 +22,7 @@ from kdmatch.pipeline.student_stage import train_students
 from kdmatch.pipeline.teacher_stage import matcher_teachers, score_rows, train_gbdt
 from kdmatch.pipeline.text_stage import prepare_text
 from kdmatch.pipeline.training_stage import encoder_kind, train_matcher, training_pairs
+from kdmatch.pipeline.transfer_stage import make_transfer
 from kdmatch.pipeline.work import LABELS_ONLY, Run, open_run
 
 STAGES = (

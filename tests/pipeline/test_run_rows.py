@@ -54,7 +54,8 @@ def test_queries_of_valid_and_test_are_learned_from_nowhere(tiny: Path, tmp_path
     from kdmatch.data.splits import query_key
     from kdmatch.pipeline.config.loader import load_config
     from kdmatch.pipeline.console import Console
-    from kdmatch.pipeline.data_stage import corpus_texts, make_transfer, prepare_tables
+    from kdmatch.pipeline.data_stage import corpus_texts, prepare_tables
+    from kdmatch.pipeline.transfer_stage import make_transfer
 
     config = load_config(tiny)
     held_out = {

@@ -121,7 +121,7 @@ def test_a_gbdt_that_learned_nothing_is_told(data: Path, tmp_path: Path) -> None
 
 
 def test_log_rows_that_train_has_or_that_repeat_teach_nothing(data: Path, tmp_path: Path) -> None:
-    from kdmatch.pipeline.data_stage import make_transfer
+    from kdmatch.pipeline.transfer_stage import make_transfer
 
     train = pq.read_table(data / "train.parquet").to_pylist()
     new = {"query_id": "new", "query": train[0]["query"], "document": "a document of the log"}

@@ -1,0 +1,90 @@
+"""The pairs that students learn from without labels: neighbours of queries, and the log."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kdmatch.data.made_queries import made_queries
+from kdmatch.data.rows import Rows
+from kdmatch.data.schema import text_id
+from kdmatch.data.transfer import neighbours
+from kdmatch.pipeline.config.run import Config
+from kdmatch.pipeline.console import Console
+from kdmatch.pipeline.data_stage import SPLITS, HeldOut, distinct
+
+
+def make_transfer(
+    config: Config, data: Path, folder: Path, console: Console | None = None
+) -> dict[str, Any]:
+    """Write `pairs.parquet`: unlabelled neighbours of the training queries and of made-up ones.
+
+    Documents of every split serve as the catalogue; queries are train's, and made up. Rows of
+    `data.unlabelled` come after them, each pair once, and none that train has: what the GBDT
+    would say of a pair that it was trained on is not what it says of others.
+    """
+    train = Rows.load(data / "train.parquet")
+    texts = (text for split in SPLITS for text in distinct(data / f"{split}.parquet", "document"))
+    documents = list(dict.fromkeys(texts))
+    number = {text: i for i, text in enumerate(documents)}
+    queries = train.query.unique().to_pylist()
+    query_number = {text: i for i, text in enumerate(queries)}
+    seen = {
+        (query_number[q], number[d])
+        for q, d in zip(train.query.to_pylist(), train.document.to_pylist(), strict=True)
+    }
+    settings = config.transfer
+    near = partial(neighbours, language=config.text.language, deep_share=settings.deep_share)
+    pairs: list[tuple[str, str]] = []
+    if settings.per_query:
+        which, found = near(
+            *(queries, documents), per_query=settings.per_query, exclude=seen, seed=config.seed
+        )
+        pairs += [(queries[q], documents[d]) for q, d in zip(which, found, strict=True)]
+    if settings.made:
+        count = round(settings.made * len(queries))
+        avoid = HeldOut(data).queries
+        made = made_queries(queries, documents, count, avoid=avoid, seed=config.seed)
+        which, found = near(made, documents, per_query=settings.per_made, seed=config.seed + 1)
+        pairs += [(made[q], documents[d]) for q, d in zip(which, found, strict=True)]
+    table = pa.table(
+        {
+            "query_id": [text_id(q) for q, _ in pairs],
+            "query": [q for q, _ in pairs],
+            "document": [d for _, d in pairs],
+        },
+        schema=pa.schema([(name, pa.string()) for name in ("query_id", "query", "document")]),
+    )
+    unlabelled = data / "unlabelled.parquet"
+    if unlabelled.exists():
+        known = pq.read_schema(unlabelled).names
+        brought = [name for name in known if name.startswith("f_")]
+        more = pq.read_table(unlabelled, columns=[*table.column_names, *brought])
+        labelled = set(zip(train.query.to_pylist(), train.document.to_pylist(), strict=True))
+        kept = _new_pairs(more, labelled)
+        if console is not None and (left := len(more) - len(kept)):
+            console.stage(
+                "transfer",
+                f"{left} rows of data.unlabelled left out: train has them, or they repeat",
+            )
+        more = more.take(pa.array(kept, pa.int64()))
+        # Neighbours were never shown to anybody: their f_* are missing.
+        table = pa.concat_tables([table, more], promote_options="permissive")
+    table = table.append_column("label", pa.nulls(len(table), pa.float32()))
+    table = table.append_column("weight", pa.array(np.ones(len(table), np.float32)))
+    pq.write_table(table, folder / "pairs.parquet")
+    return {"rows": len(table)}
+
+
+def _new_pairs(table: pa.Table, known: set[tuple[str, str]]) -> list[int]:
+    """Rows of the first of each (query, document) that is not among the known ones."""
+    found, rows = set(known), []
+    pairs = zip(*(table.column(side).to_pylist() for side in ("query", "document")), strict=True)
+    for row, pair in enumerate(pairs):
+        if pair not in found:
+            found.add(pair)
+            rows.append(row)
+    return rows
