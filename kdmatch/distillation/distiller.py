@@ -5,7 +5,7 @@ from typing import Any, get_args
 import keras
 
 from kdmatch.distillation.losses import exponential_scaling, grouped_hinge, masked_mse
-from kdmatch.distillation.options import HardLoss, Scaling, SoftLoss
+from kdmatch.distillation.options import HardLoss, Scaling, SoftLoss, soft_by_query
 from kdmatch.distillation.soft_losses import soft_loss
 from kdmatch.distillation.targets import targets_of, weight_of
 from kdmatch.models.matcher import with_logits
@@ -114,7 +114,7 @@ class Distiller(keras.Model):
     @property
     def soft_by_query(self) -> bool:
         """Whether the soft loss compares rows of one query, so that batches should hold some."""
-        return self.soft != "mse" and self.alpha > 0
+        return soft_by_query(self.soft, self.alpha)
 
     @property
     def _needs(self) -> dict[str, str]:

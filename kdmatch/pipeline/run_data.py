@@ -8,6 +8,7 @@ import keras
 from kdmatch.data.batches import TrainingBatches
 from kdmatch.data.rows import Labels
 from kdmatch.distillation.distiller import Distiller
+from kdmatch.distillation.options import soft_by_query
 from kdmatch.distillation.training import predict_logits
 from kdmatch.evaluation.evaluate import evaluate_scores
 from kdmatch.models.matcher import Matcher, with_logits
@@ -65,7 +66,7 @@ class RunData:
             steps,
             model.training.rows_per_query,
             seed,
-            unlabelled_by_query=losses.soft != "mse" and losses.alpha > 0,
+            unlabelled_by_query=soft_by_query(losses.soft, losses.alpha),
         )
 
     def validate(self, student: keras.Model) -> dict[str, dict[str, Any]]:
