@@ -1,6 +1,8 @@
 """Scored pairs to train on, small enough for any test; how tests are spread over processes."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +35,60 @@ def _random_pairs(
         np.ones(count, np.float32),
         {"teacher": relevance, "gbdt": (0.8 * relevance).astype(np.float32)},
     )
+
+
+def _write_bert(
+    folder: Path, words: int, hidden: int, inside: int, heads: int, layers: int, positions: int
+) -> dict[str, np.ndarray]:
+    """A BERT of random weights as Hugging Face would save it, its words single letters."""
+    from safetensors.numpy import save_file
+
+    generator = np.random.default_rng(0)
+    shapes: dict[str, tuple[int, ...]] = {
+        "embeddings.word_embeddings.weight": (words, hidden),
+        "embeddings.position_embeddings.weight": (positions, hidden),
+        "embeddings.token_type_embeddings.weight": (2, hidden),
+        "embeddings.LayerNorm.weight": (hidden,),
+        "embeddings.LayerNorm.bias": (hidden,),
+        "pooler.dense.weight": (hidden, hidden),
+        "pooler.dense.bias": (hidden,),
+    }
+    for i in range(layers):
+        for name, shape in {
+            "attention.self.query": (hidden, hidden),
+            "attention.self.key": (hidden, hidden),
+            "attention.self.value": (hidden, hidden),
+            "attention.output.dense": (hidden, hidden),
+            "intermediate.dense": (inside, hidden),
+            "output.dense": (hidden, inside),
+            "attention.output.LayerNorm": (hidden,),
+            "output.LayerNorm": (hidden,),
+        }.items():
+            shapes[f"encoder.layer.{i}.{name}.weight"] = shape
+            shapes[f"encoder.layer.{i}.{name}.bias"] = shape[:1]
+    weights = {n: generator.normal(0, 0.3, s).astype(np.float32) for n, s in shapes.items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    config = {
+        "architectures": ["BertModel"],
+        "model_type": "bert",
+        "vocab_size": words,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "hidden_size": hidden,
+        "intermediate_size": inside,
+        "max_position_embeddings": positions,
+        "type_vocab_size": 2,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *map(chr, range(97, 97 + words))]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary[:words]), "utf-8")
+    return weights
+
+
+@pytest.fixture(scope="session")
+def write_bert() -> Callable[..., dict[str, np.ndarray]]:
+    """Write a tiny pre-trained BERT into a folder and give its weights."""
+    return _write_bert
 
 
 # Folders whose tests share what took long to make, and which take longest: they begin first.

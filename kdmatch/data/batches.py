@@ -1,13 +1,13 @@
 """Training batches: whole queries of labelled rows, unlabelled rows mixed in, alike in length."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
-from kdmatch.data.ids import PairIds
+from kdmatch.data.ids import PairIds, padded_width
 
 _WINDOW = 24
 
@@ -202,3 +202,30 @@ class _Stream:
             kept = {k: v for k, v in self._passes.items() if k in (0, which - 1)}
             self._passes = {**kept, which: found}
         return found
+
+
+def padded_batches(
+    ids: PairIds, batch_tokens: int = 16_384
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """All rows once, in batches of one padded length, for inference.
+
+    Off TensorFlow, where every shape is compiled for, a batch has a power of two of rows: the
+    last of a length is filled up.
+
+    Args:
+        ids: PairIds.
+        batch_tokens: int. Padded tokens of a batch at most, but for one of a single row.
+
+    Yields:
+        numbers of the rows, and their inputs, which may go on after them.
+    """
+    width = np.array([padded_width(size) for size in ids.sizes.tolist()], np.int64)
+    filled_up = keras.backend.backend() != "tensorflow"
+    for one in np.unique(width):
+        alike = np.flatnonzero(width == one)
+        size = max(1, batch_tokens // int(one))
+        size = 1 << (size.bit_length() - 1)
+        for start in range(0, len(alike), size):
+            rows = alike[start : start + size]
+            count = 1 << (len(rows) - 1).bit_length() if filled_up else len(rows)
+            yield rows, ids.pad(np.resize(rows, count))

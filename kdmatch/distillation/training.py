@@ -7,8 +7,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kdmatch.data.batches import ScoredPairs, TrainingBatches
-from kdmatch.data.ids import PairIds, padded_width
+from kdmatch.data.batches import ScoredPairs, TrainingBatches, padded_batches
+from kdmatch.data.ids import PairIds
 from kdmatch.distillation.callbacks import Checkpoint, History, Progress, Validation
 from kdmatch.distillation.distiller import Distiller
 from kdmatch.models.matcher import with_logits
@@ -153,9 +153,6 @@ def predict_logits(
 ) -> np.ndarray:
     """Logits of every row, in the rows' order, computed in batches of one padded length.
 
-    Off TensorFlow, where every shape is compiled for, a batch has a power of two of rows: the
-    last of a length is filled up.
-
     Args:
         scorer: keras.Model from `with_logits`.
         ids: PairIds.
@@ -166,19 +163,10 @@ def predict_logits(
         float32 `(len(ids),)`.
     """
     logits = np.zeros(len(ids), np.float32)
-    width = np.array([padded_width(size) for size in ids.sizes.tolist()], np.int64)
-    filled_up = keras.backend.backend() != "tensorflow"
     done = 0
-    for one in np.unique(width):
-        alike = np.flatnonzero(width == one)
-        size = max(1, batch_tokens // int(one))
-        size = 1 << (size.bit_length() - 1)
-        for start in range(0, len(alike), size):
-            rows = alike[start : start + size]
-            count = 1 << (len(rows) - 1).bit_length() if filled_up else len(rows)
-            batch = ids.pad(np.resize(rows, count))
-            logits[rows] = scorer.predict_on_batch(batch)["logit"][: len(rows)]
-            done += len(rows)
-            if advance is not None:
-                advance(done, "")
+    for rows, batch in padded_batches(ids, batch_tokens):
+        logits[rows] = scorer.predict_on_batch(batch)["logit"][: len(rows)]
+        done += len(rows)
+        if advance is not None:
+            advance(done, "")
     return logits

@@ -75,16 +75,19 @@ def with_logits(student: keras.Model) -> keras.Model:
             raise ValueError(f"{student.name} gives {score}; it must give one score, (batch,)")
         score = keras.ops.squeeze(score, axis=-1)
     flat = logit if len(logit.shape) == 1 else keras.ops.squeeze(logit, axis=-1)
-    view = keras.Model(student.input, {"logit": flat, "score": score})
+    return for_any_shape(keras.Model(student.input, {"logit": flat, "score": score}))
+
+
+def for_any_shape(model: keras.Model) -> keras.Model:
+    """The model, its `predict` traced once: Keras's own is traced anew for the first few shapes."""
     if keras.backend.backend() == "tensorflow":
         # XLA would compile anew for every width of a batch.
-        view.jit_compile = False
-        view.predict_function = _predict_any_shape(view)
-    return view
+        model.jit_compile = False
+        model.predict_function = _predict_any_shape(model)
+    return model
 
 
 def _predict_any_shape(model: keras.Model) -> Any:
-    """What `predict` calls, traced once: Keras's own is traced again for the first few shapes."""
     import tensorflow as tf
 
     inputs = keras.tree.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), model.input)

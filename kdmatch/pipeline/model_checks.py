@@ -14,17 +14,19 @@ from kdmatch.models.textcnn import TextCnnMatcher
 from kdmatch.pipeline.config.models import ModelConfig
 from kdmatch.pipeline.config.run import Config
 from kdmatch.teachers.gbdt import GbdtRanker
+from kdmatch.teachers.sentences import SentenceEncoder
 
 
 def check_models(config: Config) -> None:
     """Check preset, arguments and start of every model of a run.
 
     Raises:
-        UserError: if a preset, an argument or a parameter of the GBDT is unknown, a start does not
-            fit its model or does not exist, inputs are longer than a model takes, or two models
-            start from WordPiece vectors of different lengths.
+        UserError: if a preset, an argument or a parameter of the GBDT is unknown, a start or the
+            GBDT's sentence encoder does not fit or does not exist, inputs are longer than a model
+            takes, or two models start from WordPiece vectors of different lengths.
     """
     GbdtRanker(config.gbdt.objective, config.gbdt.params)
+    _check_sentences(config)
     teachers = config.label_trained
     students = {f"students.{name}": model for name, model in config.students.items()}
     for name, model in (teachers | students).items():
@@ -43,6 +45,16 @@ def check_models(config: Config) -> None:
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
         raise UserError(f"BERTs that start from vectors must have one hidden_dim: {found}")
+
+
+def _check_sentences(config: Config) -> None:
+    """Check that the GBDT's sentence encoder is there, and has as many dimensions as it reads."""
+    if config.gbdt.sentences is None:
+        return
+    try:
+        SentenceEncoder(config.gbdt.sentences).check(config.gbdt.components)
+    except UserError as error:
+        raise UserError(f"gbdt.sentences: {error}") from error
 
 
 def check_start(model: ModelConfig) -> None:

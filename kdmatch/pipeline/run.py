@@ -139,9 +139,14 @@ def _teachers(work: Run, original: bool = True) -> None:
     """The models that are trained on labels; `original` teaches nobody."""
     config, root = work.config, work.root
     data = root / "data"
+    read = files_named(config.gbdt.sentences, files=PRETRAINED_FILES)
     work.directory.stage(
         "gbdt",
-        {"gbdt": config.gbdt, "language": config.text.language, "seed": config.seed},
+        {
+            "gbdt": section_fields(config.gbdt) | ({"sentences": read} if read else {}),
+            "language": config.text.language,
+            "seed": config.seed,
+        },
         ["data"],
         lambda folder: train_gbdt(config, data, folder, work.console),
     )

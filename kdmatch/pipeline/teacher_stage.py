@@ -1,6 +1,7 @@
 """The GBDT, and the teachers' scores of the rows that students learn from."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,9 @@ from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.data_stage import SPLITS
 from kdmatch.pipeline.text_stage import encode_file, load_ids
 from kdmatch.pipeline.training_stage import encoder_kind, matmul_precision
-from kdmatch.teachers.features import TextFeatures
 from kdmatch.teachers.gbdt import GbdtRanker
+from kdmatch.teachers.inputs import GbdtInputs
 from kdmatch.teachers.scores import Standard
-from kdmatch.text.word2vec import skip_gram
 
 
 def train_gbdt(
@@ -42,22 +42,23 @@ def train_gbdt(
         column = pq.read_table(data / f"{split}.parquet", columns=["document"]).column("document")
         documents.update(column.unique().to_pylist())
     train, valid = (Rows.load(data / f"{split}.parquet") for split in ("train", "valid"))
-    texts = sorted(documents)
-    features = TextFeatures.fit(texts, language=config.text.language)
-    if config.gbdt.dimension:
-        # Vectors of the features' own words, so that what they look up is there.
-        sentences = [
-            list(features.words(text)) for text in [*texts, *train.query.unique().to_pylist()]
-        ]
-        vectors = skip_gram(
-            sentences, config.gbdt.dimension, epochs=10, seed=config.seed, min_count=2
+    settings = config.gbdt
+    console = console or Console(quiet=True)
+    with matmul_precision("bfloat16"):
+        inputs = GbdtInputs.fit(
+            sorted(documents),
+            train.query.unique().to_pylist(),
+            config.text.language,
+            settings.dimension,
+            settings.sentences,
+            settings.components,
+            config.seed,
+            partial(console.progress, "reading documents"),
         )
-        if vectors is not None:
-            features = TextFeatures.fit(texts, language=config.text.language, vectors=vectors)
-    features.save(folder / "features")
-    x_train, x_valid = pair_features(features, train), pair_features(features, valid)
+        inputs.save(folder)
+        x_train, x_valid = pair_features(inputs, train), pair_features(inputs, valid)
     ranker = GbdtRanker(config.gbdt.objective, config.gbdt.params, config.seed)
-    names = [*features.names, *train.feature_names]
+    names = [*inputs.names, *train.feature_names]
     # Where rows count alike LightGBM is told nothing. Weights are 1 in the mean, as in training:
     # LightGBM holds their sums against what a leaf must have and its regularization.
     weight = train.weight / train.weight.mean() if np.ptp(train.weight) else None
@@ -65,7 +66,7 @@ def train_gbdt(
     ranker.fit(x_train, train.label, train.group, held_out, names, weight)
     ranker.save(folder / "model")
     write_json(folder / "importance.json", ranker.importance())
-    if not ranker.has_learned and console is not None:
+    if not ranker.has_learned:
         console.stage(
             "gbdt",
             f"learned nothing of {int((~np.isnan(train.label)).sum())} labelled rows: no tree "
@@ -85,18 +86,18 @@ def train_gbdt(
     return {"rounds": ranker.rounds, "features": len(names)}
 
 
-def pair_features(features: TextFeatures, rows: Rows) -> np.ndarray:
-    """Text features of each row, and the row's own `f_*` columns after them."""
-    return np.concatenate([features.transform(*rows.pairs()), rows.features], axis=1)
+def pair_features(inputs: GbdtInputs, rows: Rows) -> np.ndarray:
+    """Features of each row's texts, and the row's own `f_*` columns after them."""
+    return np.concatenate([inputs.transform(*rows.pairs()), rows.features], axis=1)
 
 
 class Gbdt:
     """The trained GBDT of a run, scoring rows."""
 
     def __init__(self, folder: Path) -> None:
-        self._features = TextFeatures.load(folder / "features")
+        self._inputs = GbdtInputs.load(folder)
         self._ranker = GbdtRanker.load(folder / "model")
-        known = self._features.names
+        known = self._inputs.names
         if self._ranker.names[: len(known)] != list(known):
             raise UserError(
                 f"{folder}: its features are not those of this version of kdmatch; train it again"
@@ -104,13 +105,14 @@ class Gbdt:
 
     def score(self, rows: Rows) -> np.ndarray:
         """Scores, float32 `(n,)`; a user's feature that `rows` lack counts as missing."""
-        wanted = self._ranker.names[len(self._features.names) :]
+        wanted = self._ranker.names[len(self._inputs.names) :]
         given = {name: i for i, name in enumerate(rows.feature_names)}
         columns = [
             rows.features[:, given[name]] if name in given else np.full(len(rows), np.nan)
             for name in wanted
         ]
-        text = self._features.transform(*rows.pairs())
+        with matmul_precision("bfloat16"):
+            text = self._inputs.transform(*rows.pairs())
         full = np.concatenate([text, *(column[:, None] for column in columns)], axis=1)
         return self._ranker.predict(full).astype(np.float32)
 

@@ -1,6 +1,5 @@
 """Weights that come from elsewhere."""
 
-import json
 from pathlib import Path
 
 import keras
@@ -34,51 +33,9 @@ def numpy(tensor) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory) -> tuple[Path, dict[str, np.ndarray]]:
-    """A BERT of random weights as Hugging Face would save it."""
-    from safetensors.numpy import save_file
-
+def checkpoint(tmp_path_factory, write_bert) -> tuple[Path, dict[str, np.ndarray]]:
     folder = tmp_path_factory.mktemp("tiny-bert")
-    generator = np.random.default_rng(0)
-    shapes = {
-        "embeddings.word_embeddings.weight": (WORDS, HIDDEN),
-        "embeddings.position_embeddings.weight": (POSITIONS, HIDDEN),
-        "embeddings.token_type_embeddings.weight": (2, HIDDEN),
-        "embeddings.LayerNorm.weight": (HIDDEN,),
-        "embeddings.LayerNorm.bias": (HIDDEN,),
-        "pooler.dense.weight": (HIDDEN, HIDDEN),
-        "pooler.dense.bias": (HIDDEN,),
-    }
-    for i in range(LAYERS):
-        for name, shape in {
-            "attention.self.query": (HIDDEN, HIDDEN),
-            "attention.self.key": (HIDDEN, HIDDEN),
-            "attention.self.value": (HIDDEN, HIDDEN),
-            "attention.output.dense": (HIDDEN, HIDDEN),
-            "intermediate.dense": (INSIDE, HIDDEN),
-            "output.dense": (HIDDEN, INSIDE),
-            "attention.output.LayerNorm": (HIDDEN,),
-            "output.LayerNorm": (HIDDEN,),
-        }.items():
-            shapes[f"encoder.layer.{i}.{name}.weight"] = shape
-            shapes[f"encoder.layer.{i}.{name}.bias"] = shape[:1]
-    weights = {n: generator.normal(0, 0.3, s).astype(np.float32) for n, s in shapes.items()}
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    config = {
-        "architectures": ["BertModel"],
-        "model_type": "bert",
-        "vocab_size": WORDS,
-        "num_hidden_layers": LAYERS,
-        "num_attention_heads": HEADS,
-        "hidden_size": HIDDEN,
-        "intermediate_size": INSIDE,
-        "max_position_embeddings": POSITIONS,
-        "type_vocab_size": 2,
-    }
-    (folder / "config.json").write_text(json.dumps(config))
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *map(chr, range(97, 97 + 55))]
-    (folder / "vocab.txt").write_text("\n".join(vocabulary[:WORDS]), "utf-8")
-    return folder, weights
+    return folder, write_bert(folder, WORDS, HIDDEN, INSIDE, HEADS, LAYERS, POSITIONS)
 
 
 def query_kernel(matcher, layer: int) -> np.ndarray:

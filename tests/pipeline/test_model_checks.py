@@ -111,6 +111,24 @@ def test_a_pretrained_model_that_does_not_fit_is_said_before_anything_is_done(
 
 
 @pytest.mark.parametrize(
+    ("components", "message"),
+    [(8, r"bert has no vocab\.txt"), (9, r"components is 9: the vectors of bert have 8")],
+)
+def test_a_sentence_encoder_that_does_not_fit_is_said_before_anything_is_done(
+    tiny: Path, tmp_path: Path, write_bert: Any, components: int, message: str
+) -> None:
+    source = tmp_path / "bert"
+    source.mkdir()
+    write_bert(source, words=40, hidden=8, inside=12, heads=2, layers=1, positions=10)
+    if components == 8:
+        (source / "vocab.txt").unlink()
+    config = load_config(tiny, [f"gbdt.sentences={source}", f"gbdt.components={components}"])
+    with pytest.raises(UserError, match=f"gbdt.sentences: .*{message}"):
+        run(config, tmp_path / "run", Console(quiet=True))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
     ("until", "message"),
     [
         ("techer", "choose one of data, text, transfer, gbdt, teacher, scores.*teacher_cnn"),

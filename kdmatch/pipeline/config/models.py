@@ -94,12 +94,18 @@ class GbdtConfig(Section):
         folds: folds by query for the scores of the training rows.
         params: LightGBM parameters that override the defaults.
         dimension: length of the word vectors whose cosines it sees; 0 for none.
+        sentences: a pre-trained BERT whose vectors of whole texts it sees: a Hugging Face or
+            KerasHub directory with its `vocab.txt`, or `package:NAME/SUB`. Best is one that was
+            trained to bring texts together that mean alike.
+        components: leading directions of those vectors that it sees one by one.
     """
 
     objective: Literal["regression", "lambdarank", "both"] = "both"
     folds: int = Field(default=5, ge=2)
     params: dict[str, Any] = Field(default={})
     dimension: int = Field(default=100, ge=0)
+    sentences: Annotated[str | None, AddedLater()] = None
+    components: Annotated[int, AddedLater()] = Field(default=32, ge=0)
 
 
 class DistillationConfig(Section):

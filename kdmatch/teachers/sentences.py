@@ -1,0 +1,224 @@
+"""What a pre-trained sentence encoder makes of a pair: features of the GBDT teacher."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kdmatch.data.batches import padded_batches
+from kdmatch.data.ids import PairIds, padded_width
+from kdmatch.errors import UserError
+from kdmatch.files import whole
+from kdmatch.models.head import masked_mean_pool
+from kdmatch.models.matcher import for_any_shape
+from kdmatch.models.pretrained import pretrained_sizes, resolve_pretrained
+
+_MAX_TOKENS = 128
+_BLOCK = 8192
+Advance = Callable[[int, str], None]
+
+
+class SentenceEncoder:
+    """Texts to vectors: the mean of a BERT's last hidden vectors over the text's tokens.
+
+    Args:
+        start: str. A BERT's Hugging Face or KerasHub directory with its `vocab.txt`, or
+            `package:NAME/SUB`.
+
+    Raises:
+        UserError: if it is none.
+
+    Reference:
+        Reimers and Gurevych, "Sentence-BERT: sentence embeddings using siamese
+        BERT-networks", 2019.
+    """
+
+    def __init__(self, start: str) -> None:
+        self.folder = resolve_pretrained(start)
+        sizes = pretrained_sizes(self.folder)
+        self.dimension = sizes["hidden_dim"]
+        # Padding has places too.
+        places = sizes["max_sequence_length"]
+        self._max_tokens = max(n for n in range(1, _MAX_TOKENS + 1) if padded_width(n) <= places)
+        if not (self.folder / "vocab.txt").is_file():
+            raise UserError(
+                f"start {start!r}: {self.folder} has no vocab.txt; save its tokens so, one a line"
+            )
+        self._model: keras.Model | None = None
+
+    def check(self, components: int) -> None:
+        """Check that its vectors have so many directions.
+
+        Raises:
+            UserError: if not.
+        """
+        if components > self.dimension:
+            raise UserError(
+                f"gbdt.components is {components}: the vectors of {self.folder.name} have "
+                f"{self.dimension}; give no more"
+            )
+
+    def encode(self, texts: Sequence[str], advance: Advance | None = None) -> np.ndarray:
+        """Vectors of length 1, float32 `(len(texts), dimension)`.
+
+        Args:
+            texts: sequence of str; what follows the first 128 tokens, or as many as the BERT has
+                places for, is not read.
+            advance: callable of (texts done, message), for progress.
+        """
+        vectors = np.zeros((len(texts), self.dimension), np.float32)
+        if not len(texts):
+            return vectors
+        tokens = [one.ids for one in self._tokenizer().encode_batch(list(texts))]
+        ids = PairIds(
+            {"token_ids": np.concatenate(tokens).astype(np.int32)},
+            {"token_ids": np.array(list(map(len, tokens)), np.int32)},
+        )
+        model = self._model = self._model or self._load()
+        done = 0
+        for rows, batch in padded_batches(ids):
+            vectors[rows] = model.predict_on_batch(batch["token_ids"])[: len(rows)]
+            done += len(rows)
+            if advance is not None:
+                advance(done, "")
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+
+    def _tokenizer(self) -> Any:
+        from tokenizers import BertWordPieceTokenizer
+
+        settings = self.folder / "tokenizer_config.json"
+        known = json.loads(settings.read_text("utf-8")) if settings.is_file() else {}
+        tokenizer = BertWordPieceTokenizer(
+            str(self.folder / "vocab.txt"), lowercase=known.get("do_lower_case", True)
+        )
+        tokenizer.enable_truncation(self._max_tokens)
+        return tokenizer
+
+    def _load(self) -> keras.Model:
+        import keras_hub
+
+        backbone = keras_hub.models.BertBackbone.from_preset(str(self.folder))
+        token_ids = keras.Input((None,), dtype="int32", name="token_ids")
+        mask = keras.ops.not_equal(token_ids, 0)
+        read = backbone(
+            {
+                "token_ids": token_ids,
+                "segment_ids": keras.ops.zeros_like(token_ids),
+                "padding_mask": keras.ops.cast(mask, "int32"),
+            }
+        )
+        pooled = masked_mean_pool(read["sequence_output"], mask)
+        return for_any_shape(keras.Model(token_ids, pooled))
+
+
+class SentenceFeatures:
+    """How near the vectors of a query and a document lie, and along which directions.
+
+    The directions are the leading principal ones of the documents' vectors.
+
+    Args:
+        start: str. See `SentenceEncoder`.
+        mean: float32 `(dimension,)`. Of the documents' vectors.
+        directions: float32 `(dimension, components)`.
+        texts: sequence of str, whose vectors are known.
+        vectors: float16 `(len(texts), dimension)`. Those.
+
+    Attributes:
+        names: list of str. `sentence_cosine`; for each direction both sides' coordinates,
+            `sentence_query_i` and `sentence_document_i`, their product, `sentence_product_i`, and
+            how far apart they lie, `sentence_distance_i`.
+    """
+
+    def __init__(
+        self,
+        start: str,
+        mean: np.ndarray,
+        directions: np.ndarray,
+        texts: Sequence[str],
+        vectors: np.ndarray,
+    ) -> None:
+        self.start = start
+        self._mean, self._directions = mean, directions
+        self._row = {text: row for row, text in enumerate(texts)}
+        self._vectors = vectors
+        self._encoder: SentenceEncoder | None = None
+        self.names = ["sentence_cosine"]
+        for of in ("query", "document", "product", "distance"):
+            self.names += [f"sentence_{of}_{i}" for i in range(directions.shape[1])]
+
+    @classmethod
+    def fit(
+        cls, start: str, documents: Sequence[str], components: int, advance: Advance | None = None
+    ) -> "SentenceFeatures":
+        """Find the directions of documents, each text once, and keep their vectors.
+
+        Raises:
+            UserError: if `start` names no BERT, or it has fewer dimensions than `components`.
+        """
+        encoder = SentenceEncoder(start)
+        encoder.check(components)
+        vectors = encoder.encode(documents, advance)
+        mean = vectors.mean(axis=0)
+        centred = vectors - mean
+        directions = np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, :components]
+        features = cls(start, mean, directions, documents, vectors.astype(np.float16))
+        features._encoder = encoder
+        return features
+
+    def transform(
+        self, queries: Sequence[str], documents: Sequence[str], advance: Advance | None = None
+    ) -> np.ndarray:
+        """Features of each pair, float32 `(pairs, len(names))`."""
+        place = {text: i for i, text in enumerate(dict.fromkeys([*queries, *documents]))}
+        vectors = self._look_up(list(place), advance)
+        near = (vectors - self._mean) @ self._directions
+        query, document = (
+            np.array([place[text] for text in side], np.int64) for side in (queries, documents)
+        )
+        features = np.zeros((len(query), len(self.names)), np.float32)
+        for start in range(0, len(query), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            cosine = np.einsum("nd,nd->n", vectors[query[rows]], vectors[document[rows]])
+            q, d = near[query[rows]], near[document[rows]]
+            features[rows] = np.concatenate([cosine[:, None], q, d, q * d, np.abs(q - d)], axis=1)
+        return features
+
+    def _look_up(self, texts: Sequence[str], advance: Advance | None) -> np.ndarray:
+        """Vectors of texts, float32; those known are not computed again, those new not kept."""
+        rows = np.array([self._row.get(text, -1) for text in texts], np.int64)
+        vectors = np.zeros((len(texts), len(self._mean)), np.float16)
+        vectors[rows >= 0] = self._vectors[rows[rows >= 0]]
+        new = np.flatnonzero(rows < 0)
+        if len(new):
+            self._encoder = self._encoder or SentenceEncoder(self.start)
+            # Rounded as what is known was, so that a pair's features do not depend on that.
+            vectors[new] = self._encoder.encode([texts[i] for i in new.tolist()], advance)
+        return vectors.astype(np.float32)
+
+    def save(self, path: Path) -> None:
+        """Write one `.npz` file of plain arrays, complete or not at all."""
+        header = json.dumps({"start": self.start, "texts": list(self._row)}, ensure_ascii=False)
+        with whole(path) as partial, open(partial, "wb") as file:
+            np.savez(
+                file,
+                header=np.frombuffer(header.encode("utf-8", "surrogatepass"), np.uint8),
+                mean=self._mean,
+                directions=self._directions,
+                vectors=self._vectors,
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> "SentenceFeatures":
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as arrays:
+            header = json.loads(arrays["header"].tobytes().decode("utf-8", "surrogatepass"))
+            return cls(
+                header["start"],
+                arrays["mean"],
+                arrays["directions"],
+                header["texts"],
+                arrays["vectors"],
+            )
