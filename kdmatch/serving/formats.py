@@ -1,6 +1,5 @@
 """Exports for ONNX Runtime and OpenVINO: ids in, scores out, a tokenizer beside."""
 
-import shutil
 import tempfile
 import warnings
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from kdmatch.errors import UserError
 from kdmatch.serving.engines import MODEL_FILES
 from kdmatch.serving.tokenizer import write_tokenizer
+from kdmatch.serving.versions import hidden_folder
 
 
 def export_format(matcher: keras.Model, encoder: Any, base: str | Path, format: str) -> Path:
@@ -38,29 +38,22 @@ def export_format(matcher: keras.Model, encoder: Any, base: str | Path, format: 
             f"format {format!r} is unknown; choose one of savedmodel, {', '.join(MODEL_FILES)}"
         )
     base = Path(base)
-    base.mkdir(parents=True, exist_ok=True)
-    target, former = base / format, base / f".former-{format}"
-    for left in (*base.glob(f".tmp-{format}-*"), former):
-        shutil.rmtree(left, ignore_errors=True)  # of a call that was killed
-    folder = Path(tempfile.mkdtemp(prefix=f".tmp-{format}-", dir=base))
-    try:
-        folder.chmod(0o755)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            {"onnx": _export_onnx, "openvino": _export_openvino}[format](
-                matcher, folder / MODEL_FILES[format]
-            )
+    target = base / format
+    with hidden_folder(base, format) as folder, hidden_folder(base, "former") as former:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)
+                {"onnx": _export_onnx, "openvino": _export_openvino}[format](
+                    matcher, folder / MODEL_FILES[format]
+                )
+        except ImportError as error:
+            raise UserError(
+                f"format {format} needs the package {error.name}; pip install 'kdmatch[bench]'"
+            ) from error
         write_tokenizer(encoder, folder)
         if target.exists():
-            target.rename(former)
+            target.rename(former / format)
         folder.rename(target)
-        shutil.rmtree(former, ignore_errors=True)
-    except ImportError as error:
-        raise UserError(
-            f"format {format} needs the package {error.name}; pip install 'kdmatch[bench]'"
-        ) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return target
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from kdmatch.errors import UserError
 
-_TEMPORARY = re.compile(r"^\.tmp-(?P<version>\d+)-(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]{8}$")
+_TEMPORARY = re.compile(r"^\.tmp-(?P<name>[a-z0-9]+)-(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]{8}$")
 
 # Temporaries of this very process. Without it a restarted container, which
 # often has the same host name and process id, would spare its own leftovers.
@@ -45,8 +45,33 @@ def next_version(base: Path) -> int:
 
     An incomplete numeric directory counts: its number is taken.
     """
-    writing = [int(match["version"]) for path, match in _temporaries(base) if not _stale(path)]
-    return max([*_numbered(base), *writing], default=0) + 1
+    writing = [match["name"] for path, match in _temporaries(base) if not _stale(path)]
+    return max([*_numbered(base), *(int(n) for n in writing if n.isdecimal())], default=0) + 1
+
+
+@contextmanager
+def hidden_folder(base: Path, name: str) -> Iterator[Path]:
+    """A folder under a model's directory to write something in, gone when the block ends.
+
+    What killed processes of this machine left behind is removed first; what others are
+    writing stays.
+
+    Args:
+        base: Path. Created if it is missing.
+        name: str. What it becomes when the block renames it, letters and digits.
+    """
+    base.mkdir(parents=True, exist_ok=True)
+    _remove_stale(base)
+    host, token = socket.gethostname() or "host", secrets.token_hex(4)
+    temporary = base / f".tmp-{name}-{host}-{os.getpid()}-{token}"
+    _active.add(temporary)
+    try:
+        # Not mkdtemp: its mode 0700 would lock out a server run by another user.
+        temporary.mkdir()
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        _active.discard(temporary)
 
 
 @contextmanager
@@ -70,19 +95,12 @@ def new_version(base: Path, version: int | None = None) -> Iterator[Path]:
     base = Path(base)
     if version is not None and version < 1:
         raise UserError(f"{base}: version {version} is not a positive number")
-    base.mkdir(parents=True, exist_ok=True)
-    _remove_stale(base)
     number = next_version(base) if version is None else version
     target = base / str(number)
     if target.exists():
         raise UserError(f"{target}: version {number} exists already; choose another number")
 
-    host, token = socket.gethostname() or "host", secrets.token_hex(4)
-    temporary = base / f".tmp-{number}-{host}-{os.getpid()}-{token}"
-    _active.add(temporary)
-    try:
-        # Not mkdtemp: its mode 0700 would lock out a server run by another user.
-        temporary.mkdir()
+    with hidden_folder(base, str(number)) as temporary:
         yield temporary
         if not (temporary / "saved_model.pb").is_file():
             raise UserError(f"{target}: no saved_model.pb was written; nothing is published")
@@ -92,9 +110,6 @@ def new_version(base: Path, version: int | None = None) -> Iterator[Path]:
         except OSError as error:
             raise UserError(f"{target}: cannot be published ({error.strerror})") from error
         _sync(base)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        _active.discard(temporary)
 
 
 def _numbered(base: Path) -> list[int]:

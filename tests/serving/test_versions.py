@@ -1,13 +1,20 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 
 import pytest
 
 from kdmatch.errors import UserError
-from kdmatch.serving.versions import latest_version, list_versions, new_version, next_version
+from kdmatch.serving.versions import (
+    hidden_folder,
+    latest_version,
+    list_versions,
+    new_version,
+    next_version,
+)
 
 WRITE_AND_HANG = """
 import sys, time
@@ -141,3 +148,18 @@ def test_leftovers_under_this_process_id_are_removed_but_not_those_of_other_host
     (tmp_path / elsewhere).mkdir()
     publish(tmp_path)
     assert entries(tmp_path) == sorted([elsewhere, "1", "2"])
+
+
+def test_a_folder_of_another_name_spares_what_a_living_process_writes(tmp_path):
+    """Formats for other engines are written so too, beside versions."""
+    host = socket.gethostname() or "host"
+    living = tmp_path / f".tmp-onnx-{host}-{os.getppid()}-0123abcd"
+    living.mkdir()
+    with hidden_folder(tmp_path, "onnx") as folder:
+        assert living.exists()
+        assert folder.is_dir()
+        assert next_version(tmp_path) == 1
+        with hidden_folder(tmp_path, "former") as second:
+            assert second != folder
+            assert folder.exists()
+    assert list(tmp_path.iterdir()) == [living]
