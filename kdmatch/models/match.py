@@ -1,5 +1,6 @@
 """Which words the two sides share, computed from the ids alone."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -41,23 +42,25 @@ class MatchSegments(layers.Layer):
 
 @keras.saving.register_keras_serializable("kdmatch")
 class SimilarityKernels(layers.Layer):
-    """Soft counts of how many query words match the document, and how well.
+    """Soft counts of how many words of each side match the other, and how well.
 
     Cosine similarities of all word pairs pass through `kernels` Gaussians with
     means from -0.9 to 1 (the one at 1, with width 0.001, counts exact
-    matches); each is summed over the document and its `log(1 + x)` averaged over
-    the query's words.
+    matches); for each word of a side each is summed over the other side, and its `log(1 + x)`
+    averaged over the side's words.
 
     Args:
         kernels: int. Number of Gaussians.
 
     Call args:
         query, document: float `(batch, words, dimension)`.
-        query_mask: bool or float `(batch, words)`. Weight of each query word in the mean.
-        document_mask: bool `(batch, words)`.
+        weights: list of pairs, the query's and the document's, bool or float `(batch, words)`:
+            weights of the words in the mean, each pair another mean. What the first pair
+            has at 0 is no word of its side.
 
     Returns:
-        float `(batch, kernels)`.
+        float `(batch, 2 · len(weights) · kernels)`: for each pair the query's, then the
+        document's.
 
     Reference:
         Xiong et al., "End-to-end neural ad-hoc ranking with kernel pooling",
@@ -72,21 +75,32 @@ class SimilarityKernels(layers.Layer):
         self.means = [1.0] + [1.0 - step / 2 - step * i for i in range(kernels - 1)]
         self.widths = [1e-3] + [0.1] * (kernels - 1)
 
-    def call(self, query: Any, document: Any, query_mask: Any, document_mask: Any) -> Any:
-        query = unit_vectors(query)
-        document = unit_vectors(document)
-        similarity = ops.einsum("bqd,bed->bqe", query, document)[..., None]
-        means = ops.convert_to_tensor(self.means, dtype=similarity.dtype)
-        widths = ops.convert_to_tensor(self.widths, dtype=similarity.dtype)
+    def call(self, query: Any, document: Any, weights: Sequence[tuple[Any, Any]]) -> Any:
+        similarity = ops.einsum("bqd,bed->bqe", unit_vectors(query), unit_vectors(document))
+        # Kernels come before words, so that every sum runs along contiguous numbers.
+        similarity = ops.expand_dims(similarity, 1)
+        means, widths = (
+            ops.reshape(ops.convert_to_tensor(of, dtype=similarity.dtype), (1, -1, 1, 1))
+            for of in (self.means, self.widths)
+        )
         near = ops.exp(-ops.square(similarity - means) / (2.0 * ops.square(widths)))
-        near = near * ops.cast(document_mask, near.dtype)[:, None, :, None]
+        real = [ops.cast(ops.not_equal(side, 0), near.dtype)[:, None] for side in weights[0]]
+        near = near * (real[0][:, :, :, None] * real[1][:, :, None, :])
         # Not log1p, which has no converter to ONNX; counts below 1e-7 do not matter.
-        counts = ops.log(1.0 + ops.sum(near, axis=2))
-        inside = ops.cast(query_mask, near.dtype)[:, :, None]
-        return ops.sum(counts * inside, axis=1) / ops.maximum(ops.sum(inside, axis=1), 1e-6)
+        counts = [ops.log(1.0 + ops.sum(near, axis=other)) for other in (3, 2)]
+        pools = []
+        for pair in weights:
+            for count, side in zip(counts, pair, strict=True):
+                weight = ops.cast(side, near.dtype)[:, None]
+                total = ops.maximum(ops.sum(weight, axis=2), 1e-6)
+                pools.append(ops.sum(count * weight, axis=2) / total)
+        return ops.concatenate(pools, axis=1)
 
-    def compute_output_spec(self, query: Any, *args: Any, **kwargs: Any) -> Any:
-        return keras.KerasTensor((query.shape[0], self.kernels), dtype=self.compute_dtype)
+    def compute_output_spec(
+        self, query: Any, document: Any, weights: Sequence[tuple[Any, Any]]
+    ) -> Any:
+        features = 2 * len(weights) * self.kernels
+        return keras.KerasTensor((query.shape[0], features), dtype=self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "kernels": self.kernels}

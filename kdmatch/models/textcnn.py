@@ -134,10 +134,8 @@ class TextCnnMatcher(Matcher):
         pooled = self._compare(hidden, masks, filters, dtype)
         if kernels:
             soft_counts = SimilarityKernels(kernels, name="kernels", dtype="float32")
-            for weights in (masks, rarity) if match_details else (masks,):
-                pooled += [
-                    soft_counts(vectors[a], vectors[b], weights[a], masks[b]) for a, b in pairs
-                ]
+            weights = [masks, rarity] if match_details else [masks]
+            pooled.append(soft_counts(*vectors, weights))
         if spelling is not None:
             told = [
                 {

@@ -43,30 +43,43 @@ def test_channels_by_hand():
 
 
 def kernels(query, document, query_mask=None, document_mask=None, count=11) -> np.ndarray:
+    """The query's counts, then the document's: `(2, count)`."""
     query, document = (np.array([side], np.float32) for side in (query, document))
     masks = [
         np.ones(side.shape[:2], bool) if mask is None else np.array([mask])
         for side, mask in ((query, query_mask), (document, document_mask))
     ]
-    return numpy(SimilarityKernels(count)(query, document, *masks))[0]
+    return numpy(SimilarityKernels(count)(query, document, [masks])).reshape(2, count)
 
 
 def test_kernels_by_hand():
     # Means of 3 kernels: exactly 1, then 0.5 and -0.5 with width 0.1.
     same = kernels([[2, 0]], [[3, 0]], count=3)
-    assert same == pytest.approx([np.log(2), np.log1p(np.exp(-12.5)), 0], abs=1e-5)
-    half = kernels([[1, 0]], [[1, 3**0.5], [1, -(3**0.5)]], count=3)  # twice a cosine of 0.5
-    assert half == pytest.approx([0, np.log(3), 0], abs=1e-5)
+    assert same[0] == pytest.approx([np.log(2), np.log1p(np.exp(-12.5)), 0], abs=1e-5)
+    assert same[1] == pytest.approx(same[0])
+    # Twice a cosine of 0.5 for the query's word, once for each of the document's.
+    half = kernels([[1, 0]], [[1, 3**0.5], [1, -(3**0.5)]], count=3)
+    assert half[0] == pytest.approx([0, np.log(3), 0], abs=1e-5)
+    assert half[1] == pytest.approx([0, np.log(2), 0], abs=1e-5)
     one_of_two = kernels([[1, 0], [0, 1]], [[1, 0]], count=3)
-    assert one_of_two[0] == pytest.approx(np.log(2) / 2, abs=1e-5)
+    assert one_of_two[:, 0] == pytest.approx([np.log(2) / 2, np.log(2)], abs=1e-5)
+
+
+def test_each_pair_of_weights_is_another_mean():
+    query, document = (np.array([side], np.float32) for side in ([[1, 0], [0, 1]], [[1, 0]]))
+    masks = [np.ones((1, 2), bool), np.ones((1, 1), bool)]
+    rarity = [np.array([[0.9, 0.3]], np.float32), np.array([[0.5]], np.float32)]
+    counts = numpy(SimilarityKernels(3)(query, document, [masks, rarity])).reshape(2, 2, 3)
+    assert counts[0] == pytest.approx(kernels(query[0], document[0], count=3), abs=1e-6)
+    assert counts[1, :, 0] == pytest.approx([np.log(2) * 0.9 / 1.2, np.log(2)], abs=1e-5)
 
 
 def test_masked_words_do_not_count():
     query, document = [[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.2], [0.3, 1.0], [0.0, 1.0]]
     masked = kernels(query, document, [True, False], [True, True, False])
     assert masked == pytest.approx(kernels(query[:1], document[:2]), abs=1e-6)
-    assert kernels(query, document, [False, False]).tolist() == [0] * 11
-    assert kernels(query, document, document_mask=[False] * 3).tolist() == [0] * 11
+    assert not kernels(query, document, [False, False]).any()
+    assert not kernels(query, document, document_mask=[False] * 3).any()
 
 
 def test_eleven_kernels_are_those_of_the_paper():

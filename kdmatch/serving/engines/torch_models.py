@@ -146,16 +146,41 @@ def in_run(same: Tensor) -> Tensor:
     return F.pad(begins, (0, 1)) | F.pad(begins, (1, 0))
 
 
-class TextCnn(nn.Module):
-    """TextCnnMatcher and, with `attention`, CnnAttentionMatcher."""
+class Kernels(nn.Module):
+    """SimilarityKernels of cosines; the first way to weigh words has all of them."""
 
     means: Tensor
     precisions: Tensor
 
+    def __init__(self, kernels: int) -> None:
+        super().__init__()
+        step = 2.0 / (kernels - 1)
+        means = [1.0] + [1.0 - step / 2 - step * i for i in range(kernels - 1)]
+        widths = torch.tensor([1e-3] + [0.1] * (kernels - 1))
+        self.register_buffer("means", torch.tensor(means))
+        self.register_buffer("precisions", 1.0 / (2.0 * widths * widths))
+
+    def forward(self, cosine: Tensor, ways: list[list[Tensor]]) -> Tensor:
+        query, document = (side != 0 for side in ways[0])
+        near = torch.exp(-(cosine[..., None] - self.means).square() * self.precisions)
+        near = near * (query[:, :, None] & document[:, None, :])[..., None]
+        counts = [near.sum(axis).log1p() for axis in (2, 1)]
+        pools = []
+        for way in ways:
+            for count, weight in zip(counts, way, strict=True):
+                total = (count * weight[..., None]).sum(1)
+                pools.append(total / weight.sum(1, keepdim=True).clamp_min(1e-6))
+        return torch.cat(pools, -1)
+
+
+class TextCnn(nn.Module):
+    """TextCnnMatcher and, with `attention`, CnnAttentionMatcher."""
+
     def __init__(self, config: Mapping[str, Any], weights: Weights, attention: bool) -> None:
         super().__init__()
         self.words = nn.Embedding.from_pretrained(weights["word_embedding/embeddings"])
-        self.match, self.kernels = config["match_channels"], config["kernels"]
+        self.match = config["match_channels"]
+        self.kernels = Kernels(config["kernels"]) if config["kernels"] else None
         self.details = config.get("match_details")
         self.traits = Traits(weights) if "traits/stems" in weights else None
         self.spelling = Spelling(weights) if config.get("match_coverage") else None
@@ -167,12 +192,6 @@ class TextCnn(nn.Module):
         self.filters = config["filters"]
         self.attend = _dense(weights, "attend") if attention else None
         self.compare = _dense(weights, "compare") if attention else None
-        if self.kernels:
-            step = 2.0 / (self.kernels - 1)
-            means = [1.0] + [1.0 - step / 2 - step * i for i in range(self.kernels - 1)]
-            widths = torch.tensor([1e-3] + [0.1] * (self.kernels - 1))
-            self.register_buffer("means", torch.tensor(means))
-            self.register_buffer("precisions", 1.0 / (2.0 * widths * widths))
         self.head = Head(weights)
 
     def forward(self, ids: Ids) -> Tensor:
@@ -201,14 +220,8 @@ class TextCnn(nn.Module):
             words = [torch.cat(both, -1) for both in zip(words, details, strict=True)]
         hidden = [self._convolve(w, m) for w, m in zip(words, masks, strict=True)]
         pooled = self._compare(hidden, masks)
-        if self.kernels:
-            near = torch.exp(-(cosine[..., None] - self.means).square() * self.precisions)
-            near = near * both[..., None]
-            counts = [near.sum(axis).log1p() for axis in (2, 1)]
-            for way in ways:
-                for count, weight in zip(counts, way, strict=True):
-                    total = (count * weight[..., None]).sum(1)
-                    pooled.append(total / weight.sum(1, keepdim=True).clamp_min(1e-6))
+        if self.kernels is not None:
+            pooled.append(self.kernels(cosine, ways))
         if self.spelling is not None and self.traits is not None:
             told = [
                 {**self.traits.of(side), "spelling": self.spelling(side), "vectors": own}

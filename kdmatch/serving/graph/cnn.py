@@ -45,7 +45,7 @@ def score_words(weights: CnnWeights, page: PageWords) -> tf.Tensor:
     vectors = tf.gather(weights.words, page.words)
     units = Units.of(vectors)
     similarity = None
-    if weights.channels is not None or len(weights.means):
+    if weights.channels is not None or weights.kernels is not None:
         similarity = compare_words(page, units.unit)
     margin = len(weights.offsets) - 1
     numbers = _join(page.query, page.document, margin)
@@ -57,10 +57,10 @@ def score_words(weights: CnnWeights, page: PageWords) -> tf.Tensor:
     if weights.attention is not None:
         pooled = [_attend(weights.attention, page, frame, numbers, hidden)]
     pooled += [tf.abs(pools[:, 0] - pools[:, 1]), pools[:, 0] * pools[:, 1]]
-    if similarity is not None and len(weights.means):
+    if similarity is not None and weights.kernels is not None:
         masks = [tf.cast(tf.not_equal(ids, 0), tf.float32) for ids in (page.query, page.document)]
         ways = [masks, details.rarity] if details and weights.match_details else [masks]
-        pooled += soft_counts(similarity, weights.means, weights.widths, ways)
+        pooled += soft_counts(similarity.cosine, weights.kernels, ways)
     if details and weights.traits and weights.traits.spelling:
         spelling = weights.traits.spelling.vectors
         pooled.append(cover_words(page, details, spelling, units, similarity))

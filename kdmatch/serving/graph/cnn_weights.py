@@ -40,7 +40,7 @@ class CnnWeights:
         match_details: bool. Whether `DetailedMatchChannels` are the last of the channels.
         characters: table and rarity of `WordCharacters`, or None without them.
         bias: `(f,)`.
-        means, widths: `(kernels,)`. Of the similarity kernels; empty without them.
+        kernels: SimilarityKernels, or None without them.
         attention: AttentionWeights, or None for a plain TextCNN.
         head, logit: kernel and bias of the head's dense layers.
     """
@@ -54,8 +54,7 @@ class CnnWeights:
     match_details: bool
     characters: tuple[np.ndarray, np.ndarray] | None
     bias: Array
-    means: Array
-    widths: Array
+    kernels: SimilarityKernels | None
     attention: AttentionWeights | None
     head: tuple[Array, Array]
     logit: tuple[Array, Array]
@@ -88,7 +87,6 @@ def cnn_weights(matcher: TextCnnMatcher) -> CnnWeights:
             keys=pair(*(one * shrink for one in dense(values, "attend"))),
             compare=pair(*dense(values, "compare")),
         )
-    means, deviations = _kernels(config["kernels"])
     return CnnWeights(
         words=words.astype(np.float32),
         offsets=offsets,
@@ -101,16 +99,8 @@ def cnn_weights(matcher: TextCnnMatcher) -> CnnWeights:
         match_details=config["match_details"],
         characters=matcher.characters.tables() if matcher.characters is not None else None,
         bias=np.concatenate([values[f"conv_{w}/bias"] for w in config["widths"]]).astype("float32"),
-        means=means,
-        widths=deviations,
+        kernels=SimilarityKernels(config["kernels"]) if config["kernels"] else None,
         attention=attention,
         head=pair(*dense(values, "head")),
         logit=pair(*dense(values, "logit")),
     )
-
-
-def _kernels(count: int) -> tuple[Array, Array]:
-    if not count:
-        return np.zeros(0, np.float32), np.zeros(0, np.float32)
-    layer = SimilarityKernels(count)
-    return np.array(layer.means, np.float32), np.array(layer.widths, np.float32)

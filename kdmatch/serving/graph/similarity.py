@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from kdmatch.models.match import units_and_lengths
+from kdmatch.models.match import SimilarityKernels, units_and_lengths
 from kdmatch.serving.graph.dense import batch_product
 from kdmatch.serving.graph.words import PageWords
 
@@ -73,26 +73,25 @@ def match_channels(page: PageWords, similarity: Similarity) -> tuple[tf.Tensor, 
 
 
 def soft_counts(
-    similarity: Similarity,
-    means: np.ndarray,
-    widths: np.ndarray,
-    weights: Sequence[Sequence[tf.Tensor]],
+    cosine: tf.Tensor, kernels: SimilarityKernels, weights: Sequence[Sequence[tf.Tensor]]
 ) -> list[tf.Tensor]:
     """`SimilarityKernels` of the query's words, then the document's, each `(batch, kernels)`.
 
     Args:
-        similarity: Similarity.
-        means, widths: `(kernels,)`. Of the Gaussians.
+        cosine: float32 `(batch, query words, document words)`.
+        kernels: SimilarityKernels.
         weights: for each way to weigh words, the query's and the document's
-            weights, float32 `(batch, words)`, 0 for padding.
+            weights, float32 `(batch, words)`, 0 for padding. The first way has all words.
     """
-    scale = -0.5 / np.square(widths, dtype=np.float64)
+    means = np.array(kernels.means, np.float32)
+    scale = -0.5 / np.square(kernels.widths, dtype=np.float64)
     # Kernels come before words, so that every sum runs along contiguous numbers.
     near = tf.exp(
-        tf.math.squared_difference(tf.expand_dims(similarity.cosine, 1), means.reshape(-1, 1, 1))
+        tf.math.squared_difference(tf.expand_dims(cosine, 1), means.reshape(-1, 1, 1))
         * scale.astype(np.float32).reshape(-1, 1, 1)
     )
-    near *= tf.expand_dims(tf.cast(similarity.both, tf.float32), 1)
+    query, document = (tf.sign(side) for side in weights[0])
+    near *= query[:, None, :, None] * document[:, None, None, :]
     counts = [tf.math.log1p(tf.reduce_sum(near, axis=other)) for other in (3, 2)]
     return [
         tf.reduce_sum(count * tf.expand_dims(weight, 1), axis=2)
