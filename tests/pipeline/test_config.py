@@ -180,6 +180,24 @@ def test_however_steps_are_written_the_average_is_theirs(
     assert (training.steps, training.average) == (2500, 0.998)
 
 
+def test_a_model_that_is_null_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    raw = {
+        "name": "x",
+        "data": {"train": "train.parquet"},
+        "teacher": {"preset": "bert_4l_384"},
+        "further_teachers": {"teacher_cnn": {"preset": "textcnn_128"}},
+        "students": {"albert": {"preset": "albert_1l_384"}, "textcnn": {"preset": "textcnn_128"}},
+    }
+    path.write_text(yaml.safe_dump(raw))
+    nulls = ["students.textcnn=null", "further_teachers.teacher_cnn=null"]
+    config = load_config(path, nulls)
+    assert list(config.students) == ["albert"]
+    assert not config.further_teachers
+    with pytest.raises(UserError, match="students is empty"):
+        load_config(path, [*nulls, "students.albert=null"])
+
+
 def test_a_resolved_config_gets_no_recipe(tmp_path: Path) -> None:
     """Or a run's own config would change with kdmatch."""
     resolved = load_config(write(tmp_path, RAW), recipes=False)

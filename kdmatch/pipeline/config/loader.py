@@ -28,7 +28,8 @@ def load_config(
     replaced by the environment variable; KDMATCH_DATA falls back to
     `../shared/data` beside the project where that exists. What a model's section
     leaves out comes from its recipe, but for `recipes=False`, as a run's own
-    `config.yaml` is read: it is resolved already.
+    `config.yaml` is read: it is resolved already. A student or a further teacher that is
+    `null` in the end, as `--set students.albert=null` makes it, is left out.
 
     Raises:
         UserError: if the file is missing or not YAML, or a key or value is
@@ -38,12 +39,15 @@ def load_config(
     own = raw.pop("include", None) or []
     if not isinstance(own, str | list) or not all(isinstance(name, str) for name in own):
         raise UserError(f"{path}: include is a path or a list of paths (found {own!r})")
-    named = [own] if isinstance(own, str) else own
-    included = [path.parent / os.path.expandvars(name) for name in named]
+    listed = [own] if isinstance(own, str) else own
+    included = [path.parent / os.path.expandvars(name) for name in listed]
     for file in [*included, *(include or [])]:
         merge(raw, _read(file))
     for override in overrides or []:
         apply_override(raw, override)
+    for models in ("students", "further_teachers"):
+        if isinstance(named := raw.get(models), dict):
+            raw[models] = {name: model for name, model in named.items() if model is not None}
     return parse_config(raw, str(path), recipes)
 
 
