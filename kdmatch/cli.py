@@ -253,7 +253,7 @@ def report(
         typer.echo(ablations_markdown(runs))
     elif markdown:
         for run in runs:
-            typer.echo(f"{run.name}\n\n{markdown_table(read_run(run).metrics)}\n")
+            typer.echo(f"{run.resolve().name}\n\n{markdown_table(read_run(run).metrics)}\n")
     else:
         typer.echo(write_report(runs, out))
 

@@ -148,7 +148,7 @@ def ablate(
     settings = load_config(config, set_, include)
     rows = None
     if data is not None:
-        rows = data.stem, read_rows(settings, data, column, labelled=True)
+        rows = data.name, read_rows(settings, data, column, labelled=True)
     load_backend()
     from rich import print as rich_print
 

@@ -50,7 +50,7 @@ def ablation_markdown(metrics: Mapping[str, Any]) -> str:
     """
     lines = ["| " + " | ".join(_HEADINGS) + " |", "| --- | --- | --- | --- |"]
     for row in _rows(metrics):
-        lines.append("|" + "|".join(f" {cell} " if cell else " " for cell in row) + "|")
+        lines.append(formatting.markdown_row(row))
     return "\n".join(lines)
 
 
@@ -81,11 +81,7 @@ def _rows(metrics: Mapping[str, Any]) -> list[list[str]]:
         cells = [name, f"{auc} {formatting.interval(model['auc'])}"]
         for others in (("recipe",), ("labels", "control")):
             found = next((differences[name, o] for o in others if (name, o) in differences), None)
-            cells.append(
-                ""
-                if found is None
-                else f"{formatting.signed(found['difference'], 3)} "
-                f"{formatting.signed_interval(found, 3)}"
-            )
+            cells.append("" if found is None else formatting.difference(found, 3))
         rows.append(cells)
+    rows += [[name, "collapsed", "", ""] for name in metrics.get("collapsed", {})]
     return rows

@@ -128,14 +128,16 @@ def latency_by_documents(bench: Mapping[str, Any], key: str) -> str | None:
 def training_curves(
     label: str, histories: Mapping[str, Mapping[str, Floats]], key: str
 ) -> str | None:
-    """Losses and validation AUC over the steps; the seeds of a model share one figure."""
+    """Losses and validation metric over the steps; the seeds of a model share one figure."""
     losses = [name for name in _LOSSES if any(name in found for found in histories.values())]
-    has_auc = any("valid_auc" in found for found in histories.values())
-    if not losses and not has_auc:
+    columns = [name for found in histories.values() for name in found if name.startswith("valid_")]
+    valid = next(iter(columns), None)
+    if not losses and valid is None:
         return None
+    measured = _metric(valid) if valid is not None else ""
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(4.6, 1.6 + 1.5 * (bool(losses) + has_auc)), layout="constrained")
-        rows = bool(losses) + has_auc
+        rows = bool(losses) + (valid is not None)
+        figure = Figure(figsize=(4.6, 1.6 + 1.5 * rows), layout="constrained")
         panels = list(figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0])
         if losses:
             axes = panels[0]
@@ -151,17 +153,24 @@ def training_curves(
                 _plain_log_ticks(axes.yaxis)
             axes.set_ylabel("loss")
             axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4, columnspacing=1.2)
-        if has_auc:
+        if valid is not None:
             axes = panels[-1]
             for found in histories.values():
-                if "valid_auc" in found:
-                    steps, values = _thinned(found, "valid_auc")
+                if valid in found:
+                    steps, values = _thinned(found, valid)
                     marker = "o" if len(steps) < 40 else ""
                     axes.plot(steps, values, marker=marker, ms=3, color="#6a3d9a", alpha=0.75)
-            axes.set_ylabel("validation AUC")
+            axes.set_ylabel(f"validation {measured}")
         panels[-1].set_xlabel("step")
         figure.align_ylabels(panels)
-        return _svg(figure, key, f"Losses and validation AUC of {label} over the steps")
+        said = " and ".join(["losses"] * bool(losses) + [f"validation {measured}"] * bool(valid))
+        return _svg(figure, key, f"{said[0].upper()}{said[1:]} of {label} over the steps")
+
+
+def _metric(column: str) -> str:
+    """What a history's column of the validation is called on an axis."""
+    name = column.removeprefix("valid_")
+    return "AUC" if name == "auc" else name
 
 
 def score_histogram(

@@ -46,6 +46,24 @@ def signed_interval(found: Mapping[str, Any], digits: int = 4) -> str:
     return f"[{signed(found['low'], digits)}, {signed(found['high'], digits)}]"
 
 
+def difference(found: Mapping[str, Any], digits: int = 4) -> str:
+    """A difference and its interval.
+
+    >>> difference({"difference": 0.01, "low": -0.002, "high": 0.022}, 3)
+    '+0.010 [−0.002, +0.022]'
+    """
+    return f"{signed(found['difference'], digits)} {signed_interval(found, digits)}".rstrip()
+
+
+def markdown_row(cells: Sequence[str]) -> str:
+    """A row of a Markdown table.
+
+    >>> markdown_row(["a", "", "b"])
+    '| a | | b |'
+    """
+    return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
+
+
 def excludes_zero(found: Mapping[str, Any]) -> bool:
     """Whether the interval of a difference lies on one side of 0."""
     low, high = found.get("low"), found.get("high")

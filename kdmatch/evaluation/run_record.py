@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from kdmatch.errors import UserError
 from kdmatch.evaluation.evaluate import PRIMARY
 from kdmatch.evaluation.ranks import Floats
+from kdmatch.pipeline.run_directory import BESIDE
 
 TEACHERS = ("gbdt", "original", "teacher", "teachers")
 STUDENTS = ("albert", "textcnn", "cnn_attention")
@@ -205,9 +206,9 @@ def _scores(path: Path) -> tuple[Floats, dict[str, Floats]]:
 
 
 def _is_of_the_run(file: Path, metrics: Mapping[str, Any]) -> bool:
-    """Whether a file is no search's, of whose trials there are many, nor a former student's."""
+    """Whether a file is none of the trainings beside a run, nor a former student's."""
     top, *below = file.parts
-    return top != "search" and (top != "students" or below[0] in metrics["models"])
+    return top not in BESIDE and (top != "students" or below[0] in metrics["models"])
 
 
 def _stages(path: Path, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -218,4 +219,4 @@ def _stages(path: Path, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         ):
             continue
         stages.append({"stage": found.parent.relative_to(path).as_posix()} | _json(found))
-    return sorted(stages, key=lambda stage: when(stage.get("finished", "")))
+    return sorted(stages, key=lambda stage: str(stage.get("finished", "")))

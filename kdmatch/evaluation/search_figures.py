@@ -110,18 +110,19 @@ def positions(search: SearchRecord, name: str, trials: Sequence[dict[str, Any]])
 def _effect(axes: Axes, search: SearchRecord, name: str, ended: list[dict[str, Any]]) -> None:
     parameter = search.parameters[name]
     shown = [trial for trial in ended if trial[name] is not None]
-    objective = np.array([trial[search.objective] for trial in shown])
-    full = np.array([trial["status"] != "stopped" for trial in shown])
+    # Of no trial at all they would have no type to go by.
+    objective = np.array([trial[search.objective] for trial in shown], float)
+    full = np.array([trial["status"] != "stopped" for trial in shown], bool)
     if parameter["choices"] is not None:
         labels = [str(label) for label in parameter["choices"]]
-        places = np.array([labels.index(trial[name]) for trial in shown])
+        places = np.array([labels.index(trial[name]) for trial in shown], int)
         for place in set(places[full]):
             middle = np.median(objective[full & (places == place)])
             axes.plot(place, middle, "_", ms=18, mew=2, color=_BEST)
         axes.set_xticks(range(len(labels)), labels, rotation=20, ha="right", fontsize=7)
         axes.set_xlim(-0.5, len(labels) - 0.5)
     else:
-        places = np.array([trial[name] for trial in shown])
+        places = np.array([trial[name] for trial in shown], float)
         axes.axvline(parameter["start"], color=_BEST, lw=0.9, ls="--")
         if parameter["sampling"] == "log":
             axes.set_xscale("log")

@@ -98,7 +98,7 @@ def markdown_table(metrics: Mapping[str, Any]) -> str:
             )
         cells.append(formatting.count(model.get("parameters")))
         cells.append(formatting.milliseconds((model.get("latency_ms") or {}).get("p50")))
-        lines.append("|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|")
+        lines.append(formatting.markdown_row(cells))
     return "\n".join(lines)
 
 

@@ -13,18 +13,19 @@ import pyarrow as pa
 from kdmatch.data.rows import Labels, Rows
 from kdmatch.errors import UserError
 from kdmatch.evaluation.evaluate import evaluate_and_compare
-from kdmatch.files import write_json
+from kdmatch.files import read_json, write_json
 from kdmatch.pipeline.config.loader import merge, parse_config
 from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.run import prepare_students
 from kdmatch.pipeline.run_directory import Stage
 from kdmatch.pipeline.scoring import encode_table
-from kdmatch.pipeline.student_stage import control_stage, student_stage
+from kdmatch.pipeline.student_stage import control_stage, student_inputs, student_stage
 from kdmatch.pipeline.teacher_stage import matcher_logits
 from kdmatch.pipeline.text_stage import load_ids
 from kdmatch.pipeline.training_stage import encoder_kind
 from kdmatch.pipeline.work import Run
+from kdmatch.search.collapse import collapse_or_value
 
 WHOLE, NOTHING, CONTROL = "recipe", "labels", "control"
 
@@ -63,7 +64,12 @@ def variants(config: Config, student: str) -> dict[str, Config]:
 
     Levers that the recipe does not use are left out.
     """
-    used = [name for name in LEVERS if without(config, student, [name]) != config]
+    whole = student_inputs(config, student, 0)
+    used = [
+        name
+        for name in LEVERS
+        if student_inputs(without(config, student, [name]), student, 0) != whole
+    ]
     bare = without(config, student, used)
     found = {WHOLE: config} | {f"- {name}": without(config, student, [name]) for name in used}
     for name in used:
@@ -145,11 +151,13 @@ def ablate(
     Returns:
         the contents of `ablation/STUDENT/OF-SPLIT.json`: as a run's `metrics.json`, the
         models being variants, compared with the recipe and with the control, the `+`
-        levers with labels alone.
+        levers with labels alone; and `collapsed`, variant to reason, of those that have no
+        numbers because a training of theirs collapsed.
 
     Raises:
-        UserError: if the config has no such student.
+        UserError: if the config has no such student, or all variants collapse.
     """
+    seeds = list(dict.fromkeys(seeds))
     if student not in config.students:
         known = ", ".join(config.students)
         raise UserError(f"--student {student}: this config has {known}")
@@ -168,11 +176,18 @@ def ablate(
     else:
         split, measured = rows[0], Rows.from_table(rows[1])
         ids = encode_table(rows[1], root)[kind]
+    collapsed = {}
+    for (name, _), stage in stages.items():
+        if reason := read_json(root / stage.name / "done.json").get("reason"):
+            collapsed[name] = reason
+    if collapsed.keys() == ways.keys():
+        raise UserError(f"ablation of {student}: every variant's {collapsed[WHOLE]}")
     scores = {
         name: np.stack(
             [matcher_logits(root / stages[name, seed].name, ids, console) for seed in seeds]
         )
         for name in ways
+        if name not in collapsed
     }
     found = {
         "dataset": config.name,
@@ -180,6 +195,7 @@ def ablate(
         "of": of,
         "student": student,
         **_compare(config, measured, scores),
+        "collapsed": collapsed,
     }
     write_json(root / "ablation" / student / f"{of}-{split}.json", found)
     return found
@@ -191,14 +207,16 @@ def _stage(work: Run, way: Config, student: str, name: str, seed: int) -> Stage:
     own = make(work, way, student, seed)
     if work.directory.is_done(own):
         return own
-    return dataclasses.replace(own, name=f"ablation/{student}/{name.replace(' ', '')}/seed-{seed}")
+    named = dataclasses.replace(own, name=f"ablation/{student}/{name.replace(' ', '')}/seed-{seed}")
+    return collapse_or_value(named, f"valid_{way.student(student).training.objective}")
 
 
 def _compare(
     config: Config, rows: Rows | Labels, scores: Mapping[str, np.ndarray]
 ) -> dict[str, Any]:
     pairs = [(name, NOTHING if name.startswith("+") else WHOLE) for name in scores if name != WHOLE]
-    pairs += [(name, CONTROL) for name in scores if CONTROL in scores and name != CONTROL]
+    pairs += [(name, CONTROL) for name in scores if name != CONTROL]
+    pairs = [(name, other) for name, other in pairs if other in scores]
     models, compared = evaluate_and_compare(
         rows.label,
         rows.group,

@@ -13,6 +13,7 @@ from kdmatch.search.safe_oracle import SafeOracle, counting_as_completed
 
 # Lower scores than the median by so many times the upper half's spread are all as bad.
 _FLOOR_SPREADS = 3.0
+_LEAST_SPREAD = 1e-3
 
 
 class BayesianSearch(SafeOracle, BayesianOptimizationOracle):
@@ -21,7 +22,7 @@ class BayesianSearch(SafeOracle, BayesianOptimizationOracle):
     KerasTuner's own believes every score. Here a trial that the median stopped
     has what others gained after that epoch on top (it was cut short, not worse
     by so much); scores far below the median count as a floor, for outliers would
-    flatten all differences that matter; and a trial that failed counts as the
+    flatten all differences that matter; and a trial that failed counts as worse than the
     worst, where KerasTuner passes over it and would ask for the same point
     again and again. Trials that run, on other workers, are predicted from those
     that ended.
@@ -58,10 +59,12 @@ class BayesianSearch(SafeOracle, BayesianOptimizationOracle):
             worth[trial] = trial.score + (np.median(gains) if trial in stopped and gains else 0.0)
         if worth:
             middle, upper = np.quantile(list(worth.values()), [0.5, 0.75])
-            floor = middle - _FLOOR_SPREADS * (upper - middle)
-            worth = {trial: max(score, floor) for trial, score in worth.items()}
+            spread = upper - middle
+            if spread > 0:  # else the upper half ties, and says nothing of how low is too low
+                floor = middle - _FLOOR_SPREADS * spread
+                worth = {trial: max(score, floor) for trial, score in worth.items()}
             failed = [trial for trial in ended if trial.status == TrialStatus.FAILED]
-            worth |= dict.fromkeys(failed, min(worth.values()))
+            worth |= dict.fromkeys(failed, min(worth.values()) - max(spread, _LEAST_SPREAD))
         return worth
 
     def _folder(self, trial: Trial) -> Path:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,30 +41,60 @@ def write_record(
     write_best(oracle, folder, config, student, space)
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """What a search recommends.
+
+    Attributes:
+        trial: str or None. Its name; None for the config's own values where no trial had them.
+        value: float. Of the objective.
+        own: whether they are the config's own values.
+        among: int. Of how many it is the best on all rows; 0 if none was trained on these.
+    """
+
+    trial: str | None
+    value: float
+    own: bool = False
+    among: int = 0
+
+    def __str__(self) -> str:
+        return "the config's own values" if self.trial is None else f"trial {self.trial}"
+
+
+def choose(oracle: SafeOracle, folder: Path) -> Chosen | None:
+    """What is best on all rows, where the best trials were trained on them, else on the sample.
+
+    None if nothing is finished, or all that were trained on all rows collapsed there.
+    """
+    if not (finished := finished_trials(oracle)):
+        return None
+    verified = verified_trials(finished, folder)
+    full = [row for row in verified if row["full"] is not None]
+    if full:
+        row = max(full, key=lambda row: float(row["full"]))
+        return Chosen(row["trial"], row["full"], bool(row.get("own")), len(full))
+    return None if verified else Chosen(finished[0].trial_id, finished[0].score)
+
+
 def write_best(
     oracle: SafeOracle, folder: Path, config: Config, student: str, space: Sequence[Parameter]
 ) -> None:
-    """Write `best_hyperparameters.yaml`, if there is a best.
-
-    It is of the trial that is best on all rows, where the best trials were trained on them, else
-    of the one that is best on the sample.
-    """
-    if not (finished := finished_trials(oracle)):
+    """Write `best_hyperparameters.yaml` of what `choose` finds; take it away if that is nothing."""
+    best = choose(oracle, folder)
+    if best is None:
+        (folder / BEST).unlink(missing_ok=True)
         return
-    search, best = config.search, finished[0]
-    value, where = best.score, f"{search.sample:g} of the training queries"
-    found = overrides(space, best.hyperparameters.values)
-    full = [row for row in verified_trials(finished, folder) if row["full"] is not None]
-    if full:
-        row = max(full, key=lambda row: float(row["full"]))
-        best, value = oracle.trials[row["trial"]], row["full"]
-        own = row.get("own")
-        found = own_values(space) if own else overrides(space, best.hyperparameters.values)
-        where = f"all rows, where it is the best of {len(full)}"
-        where += ", and the config's own values" if own else ""
+    search, where = config.search, f"{config.search.sample:g} of the training queries"
+    if best.among:
+        where = f"all rows, where it is the best of {best.among}"
+        where += ", and the config's own values" if best.own and best.trial else ""
+    if best.own or best.trial is None:
+        found = own_values(space)
+    else:
+        found = overrides(space, oracle.trials[best.trial].hyperparameters.values)
     text = (
-        f"# {student}: trial {best.trial_id} ({len(finished)} finished) on {config.name}: "
-        f"{search.objective} {value:.4f} on valid,\n"
+        f"# {student}: {best} ({len(finished_trials(oracle))} finished) on {config.name}: "
+        f"{search.objective} {best.value:.4f} on valid,\n"
         f"# trained on {where} ({search.tuner}, seed {search.seed}).\n"
         f"# kdmatch run CONFIG --out RUN --include {BEST}\n"
     )

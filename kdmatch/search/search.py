@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,11 @@ from kdmatch.search.crew import worker_command
 from kdmatch.search.oracles import make_oracle
 from kdmatch.search.record import (
     BEST,
+    choose,
     epochs_of,
     finished_trials,
     reason,
+    verified_trials,
     with_own_values,
     write_record,
 )
@@ -61,8 +64,9 @@ def search(
 
     Returns:
         `{student: {"trials", "best", "value", "epochs", "first", "first_epochs",
-        "seconds", "file", "verify"}}`; `first` is the value of the config's own
-        values, `seconds` without the verification.
+        "seconds", "file", "chosen", "verify"}}`; `first` is the value of the config's own
+        values, `seconds` without the verification, and `chosen` what the file is of, which is
+        `best` unless the best trials were verified.
 
     Raises:
         UserError: if data, config, a budget or a port is at fault, or no trial
@@ -98,9 +102,13 @@ def search(
                 if name == names[-1]:
                     serving.close()  # workers from elsewhere need not wait any more
                 if verify:
-                    found[name]["verify"] = verify_top(work, oracle, name, spaces[name], verify)
+                    verify_top(work, oracle, name, spaces[name], verify)
+                    found[name] |= _choice(oracle, folder)
                     _write_result(folder, found[name])
-                    console.stage("search", f"{name}: verified on all rows; {folder / BEST}")
+                    chosen = choose(oracle, folder)
+                    console.stage(
+                        "search", f"{name}: best on all rows is {chosen}; {folder / BEST}"
+                    )
                     _report(root, console)
     if (root / "metrics.json").exists():
         write_report([root], root / "report.html")
@@ -156,11 +164,23 @@ def _result(oracle: SafeOracle, student: str, folder: Path, console: Console) ->
         "first_epochs": None if own is None else epochs_of(folder, own.trial_id, objective),
         "seconds": round(oracle.spent, 1),
         "file": str(folder / BEST),
-        "verify": [],
+        **_choice(oracle, folder),
     }
     _write_result(folder, result)
-    console.stage("search", f"{student}: best is trial {best.trial_id}; {folder / BEST}")
+    said = f"{student}: best on the sample is trial {best.trial_id}"
+    if (chosen := choose(oracle, folder)) is not None and chosen.among:
+        said += f", on all rows {chosen}"
+    console.stage("search", f"{said}; {folder / BEST}")
     return result
+
+
+def _choice(oracle: SafeOracle, folder: Path) -> dict[str, Any]:
+    """What is recommended, and the rows of the verification that it goes by."""
+    chosen = choose(oracle, folder)
+    return {
+        "chosen": None if chosen is None else asdict(chosen),
+        "verify": verified_trials(finished_trials(oracle), folder),
+    }
 
 
 def _write_result(folder: Path, result: dict[str, Any]) -> None:

@@ -49,10 +49,14 @@ class Parameter:
     def start(self) -> Any:
         """The config's value as KerasTuner takes it, or the nearest that the range has."""
         if self.range.choices:
-            wanted = str(_labels([self.current])[0])
+            current = tuple(self.current) if isinstance(self.current, list) else self.current
+            for choice, label in zip(self.range.choices, self.labels, strict=True):
+                if choice == current and isinstance(choice, bool) is isinstance(current, bool):
+                    return label
             numbers = [one for one in self.labels if isinstance(one, int | float)]
-            nearest = min(numbers, key=lambda one: abs(one - self.current), default=self.labels[0])
-            return next((label for label in self.labels if str(label) == wanted), nearest)
+            if not numbers or not isinstance(self.current, int | float):
+                return self.labels[0]
+            return min(numbers, key=lambda one: abs(one - self.current))
         assert self.range.low is not None
         assert self.range.high is not None
         return type(self.current)(min(max(self.current, self.range.low), self.range.high))
@@ -237,7 +241,8 @@ def _check(config: Config, student: str, name: str, given: SearchRange) -> None:
 
 
 def _labels(choices: Sequence[Any]) -> list[Any]:
-    for kind in (int, float):
-        if all(type(choice) is kind for choice in choices):
-            return list(choices)
+    if all(type(choice) is int for choice in choices):
+        return list(choices)
+    if all(type(choice) in (int, float) for choice in choices):  # YAML's 1 among rates
+        return [float(choice) for choice in choices]
     return [choice if isinstance(choice, str) else json.dumps(choice) for choice in choices]

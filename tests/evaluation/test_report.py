@@ -9,11 +9,13 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from rich.console import Console
 
 from kdmatch.errors import UserError
+from kdmatch.evaluation.figures import training_curves
 from kdmatch.evaluation.model_card import write_model_card
 from kdmatch.evaluation.report import summary, write_report
 from kdmatch.evaluation.run_record import read_run
@@ -144,6 +146,29 @@ def test_half_written_history_is_shown_as_far_as_it_goes(make_run: MakeRun, tmp_
     (run / "gbdt" / "history.csv").write_text("step,loss\n")
     assert read_run(run).histories["gbdt"] == {}
     assert _read(write_report([run], tmp_path / "report.html")).tags["svg"] == 15
+
+
+def test_a_curve_is_of_the_metric_that_weights_are_kept_by() -> None:
+    history = {"step": np.array([1.0, 2.0]), "valid_ndcg@10": np.array([0.5, 0.6])}
+    picture = training_curves("albert", {"seed-0": history}, "key")
+    assert picture is not None
+    assert "Validation ndcg@10 of albert over the steps" in picture
+
+
+def test_stages_stand_in_the_order_they_finished_and_ablations_apart(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    run = make_run()
+    names = ["text", "data", "ablation/albert/+soft/seed-0"]
+    for second, name in enumerate(names):
+        folder = run / name
+        folder.mkdir(parents=True, exist_ok=True)
+        done = {"stage": name, "seconds": 1.0, "finished": f"1999-01-01T00:00:0{second}+00:00"}
+        (folder / "done.json").write_text(json.dumps(done))
+    (folder / "history.csv").write_text("step,loss,valid_auc\n1,0.5,0.6\n2,0.4,0.6\n")
+    found = read_run(run)
+    assert [stage["stage"] for stage in found.stages][:3] == names
+    assert not any("ablation" in str(name) for name in found.histories)
 
 
 def test_a_directory_that_is_no_run_is_named(tmp_path: Path) -> None:

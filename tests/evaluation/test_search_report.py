@@ -114,6 +114,21 @@ def test_a_collapse_on_all_rows_is_shown_with_its_reason(tmp_path: Path) -> None
     assert "Trial 3: training collapsed in epoch 1." in page
 
 
+@pytest.mark.parametrize("name", ["training.learning_rate", "training.hard"])
+def test_a_parameter_that_counted_in_no_trial_yet_leaves_its_place(
+    name: str, tmp_path: Path
+) -> None:
+    trials = [TRIALS[0], TRIALS[3]]
+    write_search(tmp_path, [{**trial, name: None} for trial in trials])
+    page = write_search_report(tmp_path, tmp_path / "search" / "report.html").read_text("utf-8")
+    assert page.count("<svg") == 3
+    rows = [{"trial": None, "sample": None, "full": None, "rank_sample": 3, "rank_full": 3}]
+    rows[0] |= {"own": True, "reason": "training collapsed in epoch 2"}
+    (tmp_path / "search" / "albert" / "verify.json").write_text(json.dumps({"trials": rows}))
+    page = write_search_report(tmp_path, tmp_path / "search" / "report.html").read_text("utf-8")
+    assert "The config's own values: training collapsed in epoch 2." in page.replace("&#39;", "'")
+
+
 @pytest.mark.parametrize("trials", [[], TRIALS[2:3], TRIALS[:1]])
 def test_few_trials_leave_what_cannot_be_drawn_out(
     trials: list[dict[str, Any]], tmp_path: Path

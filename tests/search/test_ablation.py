@@ -3,7 +3,9 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from kdmatch.errors import UserError
@@ -33,6 +35,50 @@ def test_variants_switch_off_what_the_recipe_uses_and_nothing_else(run: MakeRun)
     assert found["- transfer"].transfer.share == bare.transfer.share == 0
     assert bare.student("textcnn").start == "scratch"
     assert bare.distillation_of("textcnn").beta == config.distillation.beta
+
+
+def test_levers_of_what_is_off_already_are_none(run: MakeRun) -> None:
+    from kdmatch.search.ablation import variants
+
+    off = ["distillation.gamma=0", "distillation.scaling=none", "transfer.share=0"]
+    found = variants(load_config(run().config, off), "textcnn")
+    assert list(found) == ["recipe", "- soft", "- start", "+ soft", "+ start", "labels"]
+
+
+def test_a_variant_that_collapses_costs_its_row_only(run: MakeRun, monkeypatch) -> None:
+    import kdmatch.search.ablation as ablation
+    from kdmatch.errors import CollapsedRunError
+    from kdmatch.evaluation.ablation_table import ablation_markdown
+    from kdmatch.pipeline.run_directory import Stage
+
+    tiny = run()
+    config = load_config(tiny.config)
+    trained = []
+
+    def stage(work: Any, way: Config, student: str, seed: int) -> Stage:
+        alpha = way.distillation_of(student).alpha
+
+        def train(folder: Path, console: Console) -> dict[str, Any]:
+            trained.append(seed)
+            if alpha == 0:
+                raise CollapsedRunError("training collapsed in epoch 1")
+            return {"valid_auc": 0.6}
+
+        return Stage("x", {"alpha": alpha, "seed": seed}, [], train)
+
+    monkeypatch.setattr(ablation, "LEVERS", {"soft": ablation.LEVERS["soft"]})
+    monkeypatch.setattr(ablation, "student_stage", stage)
+    monkeypatch.setattr(
+        ablation, "matcher_logits", lambda folder, ids, console: np.arange(len(ids), dtype=float)
+    )
+    for _ in range(2):
+        found = ablation.ablate(config, tiny.root, "textcnn", [1, 1], Console(quiet=True))
+        assert list(found["models"]) == ["recipe", "+ soft"]
+        assert found["collapsed"] == dict.fromkeys(
+            ("- soft", "labels"), "training collapsed in epoch 1"
+        )
+    assert trained == [1] * 4  # a seed twice is once, and a collapse is a result
+    assert "| labels | collapsed | | |" in ablation_markdown(found)
 
 
 @pytest.mark.slow

@@ -211,7 +211,8 @@ def test_bayesian_search_sees_what_a_stopped_trial_might_have_reached(tmp_path: 
     worth = {trial.trial_id: score for trial, score in oracle._worth().items()}
     assert [worth[f"{i:02}"] for i in range(3)] == [0.73, 0.74, 0.75]
     assert worth["03"] == pytest.approx(0.59 + 0.135)  # what others gained since
-    assert worth["04"] == worth["05"] == pytest.approx(0.73 - 3 * 0.01)  # the floor
+    assert worth["04"] == pytest.approx(0.73 - 3 * 0.01)  # the floor
+    assert worth["05"] == pytest.approx(worth["04"] - 0.01)  # failed: worse than all
     x, y = oracle._vectorize_trials()
     assert len(x) == len(y) == 6
     assert [oracle.trials[f"{i:02}"].score for i in (3, 4, 5)] == [0.59, 0.5, None]
@@ -239,3 +240,15 @@ def test_bayesian_search_predicts_running_trials_from_ended_ones(
     # Not 0 plus 1, what a process says that has seen nothing.
     assert all(-max(scores) - 0.5 < predicted < -min(scores) + 0.5 for predicted in y[4:])
     assert len(oracle.trials) == 6
+
+
+def test_where_the_upper_half_ties_lower_scores_still_differ(tmp_path: Path) -> None:
+    """Coarse metrics tie; then there is no spread to measure a floor by."""
+    oracle = make(tmp_path, tuner="bayesian", trials=20)
+    assert isinstance(oracle, BayesianSearch)
+    for last in (0.2, 0.5, 0.9, 0.9, 0.9, 0.9):
+        end(oracle, "t", [last])
+    run_one(oracle, fail=True)
+    worth = [worth for _, worth in sorted(oracle._worth().items(), key=lambda x: x[0].trial_id)]
+    assert worth[:6] == [0.2, 0.5, 0.9, 0.9, 0.9, 0.9]
+    assert worth[6] < 0.2

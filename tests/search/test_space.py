@@ -160,6 +160,31 @@ def test_the_first_trial_is_the_nearest_to_the_config_that_the_ranges_have() -> 
     assert own["arguments"]["filters"] == 250
 
 
+@pytest.mark.parametrize(
+    ("choices", "labels", "start"),
+    [
+        ([0.5, 1, 2], [0.5, 1.0, 2.0], 1.0),  # YAML's 1 among rates
+        ([0.25, 0], [0.25, 0.0], 0.25),
+    ],
+)
+def test_choices_of_whole_and_broken_numbers_are_numbers(
+    choices: list[Any], labels: list[float], start: float
+) -> None:
+    (gamma,) = [
+        p
+        for p in space_of(config(space={"distillation.gamma": {"choices": choices}}), "albert")
+        if p.name == "distillation.gamma"
+    ]
+    assert (gamma.labels, gamma.start, gamma.is_moved) == (labels, start, start != 1.0)
+
+
+def test_what_the_config_leaves_open_can_have_choices() -> None:
+    space = {"arguments.intermediate_dim": {"choices": [256, 512]}}
+    found = {p.name: p for p in space_of(config(space=space), "albert")}
+    inside = found["arguments.intermediate_dim"]
+    assert (inside.current, inside.start, inside.is_moved) == (None, 256, True)
+
+
 def test_nothing_left_to_search() -> None:
     names = [p.name for p in space_of(config(), "albert")]
     with pytest.raises(UserError, match="nothing is left to search for albert"):

@@ -43,7 +43,7 @@ def work_of(
     """A run whose trials are worth `values` on all rows; None collapses."""
 
     def stage(work: Any, keys: dict[str, Any], student: str, seed: int, name: str) -> Stage:
-        trial = name.rpartition("_")[2]
+        trial = name.rpartition("/")[2].removeprefix("trial_")
         value = values[trial]
         assert keys == ({} if trial == own else {"a": trial})
 
@@ -108,9 +108,41 @@ def test_where_all_collapse_on_all_rows_the_samples_best_is_not_recommended(
     tmp_path: Path, monkeypatch
 ) -> None:
     work = work_of(tmp_path, {"4": None, "1": None}, monkeypatch, own="4")
+    oracle = oracle_of(trials("41"), own="4")
+    folder = tmp_path / "search" / "albert"
+    folder.mkdir(parents=True)
+    record.write_best(oracle, folder, work.config, "albert", [])
+    assert "trial 4" in best_yaml(tmp_path)
     with pytest.raises(UserError, match="collapses with each of the best 2 trials: training coll"):
-        verify.verify_top(work, oracle_of(trials("41"), own="4"), "albert", [], 2)
+        verify.verify_top(work, oracle, "albert", [], 2)
     assert not (tmp_path / "search" / "albert" / "best_hyperparameters.yaml").exists()
+    # Nor is it when the search is called again.
+    record.write_best(oracle, tmp_path / "search" / "albert", work.config, "albert", [])
+    assert not (tmp_path / "search" / "albert" / "best_hyperparameters.yaml").exists()
+
+
+@pytest.mark.parametrize("failed", [True, False])
+def test_the_configs_own_values_are_trained_whatever_became_of_their_trial(
+    tmp_path: Path, monkeypatch, failed: bool
+) -> None:
+    """The first trial failed, or had others than the config's, which its range lacks."""
+    work = work_of(tmp_path, {"4": 0.7, "1": 0.72, "own": 0.8}, monkeypatch, own="own")
+    found = trials("41")
+    first = "4"
+    if failed:
+        values = SimpleNamespace(values={"a": "0"})
+        found["0"] = FakeTrial("0", 0.0, values, TrialStatus.FAILED)
+        first = "0"
+    space = [] if failed else [SimpleNamespace(is_moved=True)]
+    rows = verify.verify_top(work, oracle_of(found, own=first), "albert", space, 2)
+    assert [(row["trial"], row["sample"], row["full"], row["own"]) for row in rows] == [
+        ("4", 0.9, 0.7, False),
+        ("1", 0.8, 0.72, False),
+        (None, None, 0.8, True),
+    ]
+    text = best_yaml(tmp_path)
+    assert text.startswith("# albert: the config's own values (2 finished) on shop: auc 0.8000")
+    assert yaml.safe_load(text) == {"students": {"albert": {"a": "the config's"}}}
 
 
 def test_the_refit_keeps_weights_by_the_objective_of_the_search(
