@@ -5,6 +5,8 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from kdmatch.data.splits import query_key
+
 _HAN = r"[\u3400-\u9fff\uf900-\ufaff]"
 _TOKEN = re.compile(rf"{_HAN}|(?:(?!{_HAN})\w)(?:(?!{_HAN})[\w./'-])*")
 _SPACELESS = re.compile(rf"(?<={_HAN}) | (?={_HAN})")
@@ -29,8 +31,8 @@ def made_queries(
         queries: sequence of str.
         documents: sequence of str.
         count: int. Fewer are made where too few can be.
-        avoid: collection of str. What no query may be, but for case, blanks and punctuation:
-            those held out.
+        avoid: collection of str. What no query may be, but for case, width of letters, blanks
+            and punctuation: those held out.
         seed: int.
 
     Returns:
@@ -51,8 +53,7 @@ def made_queries(
         return []
     lengths = np.array([len(tokens) for tokens in asked])
     words = [token for tokens in asked for token in tokens]
-    # As tokens: without punctuation and blanks, which what is made has lost.
-    taken = {tuple(_tokens(text)) for text in (*queries, *avoid)}
+    taken = {_key(text) for text in (*queries, *avoid)}
     made: list[str] = []
     for turn in range(count * _TRIES):
         if len(made) == count:
@@ -62,10 +63,16 @@ def made_queries(
         else:
             length = int(lengths[random.integers(len(lengths))])
             tokens = _part(found[random.integers(len(found))], length, random)
-        if tokens and (key := tuple(tokens)) not in taken:
+        query = _SPACELESS.sub("", " ".join(tokens))
+        if (key := _key(query)) and key not in taken:
             taken.add(key)
-            made.append(_SPACELESS.sub("", " ".join(tokens)))
+            made.append(query)
     return made
+
+
+def _key(text: str) -> str:
+    """A query's letters and digits alone: two that differ in anything else are one."""
+    return "".join(re.findall(r"[^\W_]+", query_key(text)))
 
 
 def _tokens(text: str) -> list[str]:

@@ -7,6 +7,7 @@ from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from kdmatch.errors import UserError
+from kdmatch.text.language import detect_language
 
 _QUERY_BLOCK = 256
 _MOST_CELLS = 64_000_000
@@ -100,9 +101,7 @@ def _filler(
 
 def _vectorizers(language: str, documents: Sequence[str]) -> list[tuple[TfidfVectorizer, float]]:
     if language == "auto":
-        sample = "".join(documents[:2000])
-        cjk = sum("\u3400" <= c <= "\u9fff" for c in sample)
-        language = "zh" if cjk * 3 >= sum(map(str.isalpha, sample)) > 0 else "en"
+        language = detect_language(documents)
     common = {
         "sublinear_tf": True,
         "dtype": np.float32,

@@ -84,6 +84,14 @@ def pretrained_sizes(folder: Path) -> dict[str, int]:
     return sizes
 
 
+def is_lower_case(folder: Path) -> bool:
+    """Whether a BERT in a Hugging Face directory reads lower case; so it does unless it says no."""
+    settings = folder / "tokenizer_config.json"
+    if not settings.is_file():
+        return True
+    return bool(json.loads(settings.read_text("utf-8")).get("do_lower_case", True))
+
+
 def sizes_of(encoder: Any) -> dict[str, int]:
     """The same sizes of a matcher's encoder."""
     return {name: getattr(encoder, name) for name in _SIZES if hasattr(encoder, name)}

@@ -103,7 +103,13 @@ class MaskedBatches(keras.utils.PyDataset):
         self._epoch += not self._repeat
 
     def _rows(self, number: int) -> np.ndarray:
-        """Texts of one batch: a window of the shuffled texts, sorted by length, cut."""
+        """Texts of one batch: a window of the shuffled texts, sorted by length, cut.
+
+        Those that are repeated are all texts, by length.
+        """
+        if self._repeat:
+            batch = slice(number * self._size, (number + 1) * self._size)
+            return np.argsort(self._ids.sizes, kind="stable")[batch]
         window, slot = divmod(number, _WINDOW)
         length = min(_WINDOW * self._size, len(self._ids))
         which, offset = divmod(window * length, len(self._ids))
@@ -166,7 +172,7 @@ def pretrain(
         tokens,
         size,
         batch_size,
-        max(1, len(held_out) // batch_size),
+        -(-len(held_out) // batch_size),
         seed=seed,
         repeat=True,
     )

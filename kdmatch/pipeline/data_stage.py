@@ -21,6 +21,7 @@ from kdmatch.pipeline.config.data import DataConfig
 from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.stage_keys import file_hash
+from kdmatch.text.language import detect_language
 
 SPLITS = ("train", "valid", "test")
 SOURCES = (*SPLITS, "unlabelled", "corpus")  # the fields of `data` that name files
@@ -288,3 +289,11 @@ def _check_classes(path: Path, threshold: float) -> None:
             f"{threshold:g} (labels go from {known.min():g} to {known.max():g}); "
             "change the threshold"
         )
+
+
+def run_language(config: Config, data: Path) -> str:
+    """`"en"` or `"zh"`: what the config says, else that of the training documents."""
+    if config.text.language != "auto":
+        return config.text.language
+    documents = pq.read_table(data / "train.parquet", columns=["document"]).column("document")
+    return detect_language(documents.unique().to_pylist())

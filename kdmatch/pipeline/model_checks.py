@@ -6,6 +6,7 @@ from kdmatch.models.bert import BertMatcher
 from kdmatch.models.pretrained import (
     check_sizes,
     check_teacher_sizes,
+    is_lower_case,
     pretrained_sizes,
     resolve_pretrained,
 )
@@ -32,6 +33,7 @@ def check_models(config: Config) -> None:
     for name, model in (teachers | students).items():
         try:
             check_start(model)
+            _check_vocabulary(config, model)
             _check_length(config, model)
             if model.start == "teacher":
                 if name in teachers:
@@ -74,6 +76,24 @@ def check_start(model: ModelConfig) -> None:
         issubclass(kind, TextCnnMatcher) and model.start not in ("scratch", "vectors", "teacher")
     ):
         raise UserError(f"preset {model.preset} cannot start from {model.start!r}: {_STARTS}")
+
+
+def _check_vocabulary(config: Config, model: ModelConfig) -> None:
+    """Check that a pre-trained BERT will read the tokens that it knows, in their case."""
+    if not _is_bert(model) or model.start in ("scratch", "vectors", "pretraining"):
+        return
+    settings, folder = config.text.wordpiece, resolve_pretrained(model.start)
+    if settings.vocabulary is None:
+        size = pretrained_sizes(folder)["vocabulary_size"]
+        raise UserError(
+            f"start {model.start!r} knows {size:,} tokens of its own; set "
+            f"text.wordpiece.vocabulary, to {model.start!r} if its vocab.txt is there"
+        )
+    if settings.lower_case != is_lower_case(folder):
+        raise UserError(
+            f"start {model.start!r} reads {'lower case' if is_lower_case(folder) else 'any case'}; "
+            f"set text.wordpiece.lower_case to {str(is_lower_case(folder)).lower()}"
+        )
 
 
 def _check_teacher(config: Config, model: ModelConfig) -> None:

@@ -24,6 +24,7 @@ from kdmatch.pipeline.text_stage import prepare_text
 from kdmatch.pipeline.training_stage import encoder_kind, train_matcher, training_pairs
 from kdmatch.pipeline.transfer_stage import make_transfer
 from kdmatch.pipeline.work import LABELS_ONLY, Run, open_run
+from kdmatch.teachers.sentences import SentenceEncoder
 
 STAGES = (
     *("data", "text", "transfer", "pretraining", "gbdt", "teacher", "original", "scores"),
@@ -139,7 +140,8 @@ def _teachers(work: Run, original: bool = True) -> None:
     """The models that are trained on labels; `original` teaches nobody."""
     config, root = work.config, work.root
     data = root / "data"
-    read = files_named(config.gbdt.sentences, files=PRETRAINED_FILES)
+    sentences = config.gbdt.sentences
+    read = SentenceEncoder(sentences).hashes() if sentences is not None else {}
     work.directory.stage(
         "gbdt",
         {

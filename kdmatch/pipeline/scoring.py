@@ -63,7 +63,9 @@ def score_models(
     for name, model in _teachers(config).items():
         if name in wanted or "teachers" in wanted:
             folder = root / name
-            teachers[name] = logits(folder, model) if model else Gbdt(folder).score(rows)
+            teachers[name] = (
+                logits(folder, model) if model else Gbdt(folder, config.gbdt.sentences).score(rows)
+            )
     if "teachers" in wanted:
         combined = combine_targets(config, student_targets(root / "scores", teachers))
         teachers = {name: one for name, one in teachers.items() if name in wanted}

@@ -22,7 +22,7 @@ from kdmatch.models.registry import load_matcher
 from kdmatch.pipeline.config.models import ModelConfig
 from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.console import Console
-from kdmatch.pipeline.data_stage import SPLITS
+from kdmatch.pipeline.data_stage import SPLITS, run_language
 from kdmatch.pipeline.text_stage import encode_file, load_ids
 from kdmatch.pipeline.training_stage import encoder_kind, matmul_precision
 from kdmatch.teachers.gbdt import GbdtRanker
@@ -48,7 +48,7 @@ def train_gbdt(
         inputs = GbdtInputs.fit(
             sorted(documents),
             train.query.unique().to_pylist(),
-            config.text.language,
+            run_language(config, data),
             settings.dimension,
             settings.sentences,
             settings.components,
@@ -92,10 +92,15 @@ def pair_features(inputs: GbdtInputs, rows: Rows) -> np.ndarray:
 
 
 class Gbdt:
-    """The trained GBDT of a run, scoring rows."""
+    """The trained GBDT of a run, scoring rows.
 
-    def __init__(self, folder: Path) -> None:
-        self._inputs = GbdtInputs.load(folder)
+    Args:
+        folder: Path of the stage.
+        sentences: where the config has its sentence encoder now.
+    """
+
+    def __init__(self, folder: Path, sentences: str | None = None) -> None:
+        self._inputs = GbdtInputs.load(folder, sentences)
         self._ranker = GbdtRanker.load(folder / "model")
         known = self._inputs.names
         if self._ranker.names[: len(known)] != list(known):
@@ -142,7 +147,7 @@ def score_rows(config: Config, root: Path, folder: Path, console: Console) -> di
     transfer = Rows.load(pairs)
     scores = {
         "train": {"gbdt": np.load(root / "gbdt" / "train_scores.npy")},
-        "transfer": {"gbdt": Gbdt(root / "gbdt").score(transfer)},
+        "transfer": {"gbdt": Gbdt(root / "gbdt", config.gbdt.sentences).score(transfer)},
     }
     ids = {"train": root / "text" / "train", "transfer": folder / "transfer"}
     for name, model in matcher_teachers(config).items():

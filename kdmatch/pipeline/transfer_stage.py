@@ -1,5 +1,6 @@
 """The pairs that students learn from without labels: neighbours of queries, and the log."""
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from kdmatch.data.schema import text_id
 from kdmatch.data.transfer import neighbours
 from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.console import Console
-from kdmatch.pipeline.data_stage import SPLITS, HeldOut, distinct
+from kdmatch.pipeline.data_stage import SPLITS, HeldOut, distinct, run_language
+
+_TEXTS = ("query_id", "query", "document")
 
 
 def make_transfer(
@@ -37,7 +40,7 @@ def make_transfer(
         for q, d in zip(train.query.to_pylist(), train.document.to_pylist(), strict=True)
     }
     settings = config.transfer
-    near = partial(neighbours, language=config.text.language, deep_share=settings.deep_share)
+    near = partial(neighbours, language=run_language(config, data), deep_share=settings.deep_share)
     pairs: list[tuple[str, str]] = []
     if settings.per_query:
         which, found = near(
@@ -50,41 +53,55 @@ def make_transfer(
         made = made_queries(queries, documents, count, avoid=avoid, seed=config.seed)
         which, found = near(made, documents, per_query=settings.per_made, seed=config.seed + 1)
         pairs += [(made[q], documents[d]) for q, d in zip(which, found, strict=True)]
+    log = _read_log(data, train, console)
+    if log is not None:
+        # The log's row knows the clicks of a pair.
+        logged = set(_pairs(log))
+        pairs = [pair for pair in pairs if pair not in logged]
     table = pa.table(
         {
             "query_id": [text_id(q) for q, _ in pairs],
             "query": [q for q, _ in pairs],
             "document": [d for _, d in pairs],
         },
-        schema=pa.schema([(name, pa.string()) for name in ("query_id", "query", "document")]),
+        schema=pa.schema([(name, pa.string()) for name in _TEXTS]),
     )
-    unlabelled = data / "unlabelled.parquet"
-    if unlabelled.exists():
-        known = pq.read_schema(unlabelled).names
-        brought = [name for name in known if name.startswith("f_")]
-        more = pq.read_table(unlabelled, columns=[*table.column_names, *brought])
-        labelled = set(zip(train.query.to_pylist(), train.document.to_pylist(), strict=True))
-        kept = _new_pairs(more, labelled)
-        if console is not None and (left := len(more) - len(kept)):
-            console.stage(
-                "transfer",
-                f"{left} rows of data.unlabelled left out: train has them, or they repeat",
-            )
-        more = more.take(pa.array(kept, pa.int64()))
+    if log is not None:
         # Neighbours were never shown to anybody: their f_* are missing.
-        table = pa.concat_tables([table, more], promote_options="permissive")
+        table = pa.concat_tables([table, log], promote_options="permissive")
     table = table.append_column("label", pa.nulls(len(table), pa.float32()))
     table = table.append_column("weight", pa.array(np.ones(len(table), np.float32)))
     pq.write_table(table, folder / "pairs.parquet")
     return {"rows": len(table)}
 
 
+def _read_log(data: Path, train: Rows, console: Console | None) -> pa.Table | None:
+    """The rows of `data.unlabelled` that are new, with their `f_*`; None without such a file."""
+    file = data / "unlabelled.parquet"
+    if not file.exists():
+        return None
+    brought = [name for name in pq.read_schema(file).names if name.startswith("f_")]
+    log = pq.read_table(file, columns=[*_TEXTS, *brought])
+    labelled = set(zip(train.query.to_pylist(), train.document.to_pylist(), strict=True))
+    kept = _new_pairs(log, labelled)
+    if console is not None and (left := len(log) - len(kept)):
+        console.stage(
+            "transfer",
+            f"{left} rows of data.unlabelled left out: train has them, or they repeat",
+        )
+    return log.take(pa.array(kept, pa.int64()))
+
+
 def _new_pairs(table: pa.Table, known: set[tuple[str, str]]) -> list[int]:
     """Rows of the first of each (query, document) that is not among the known ones."""
     found, rows = set(known), []
-    pairs = zip(*(table.column(side).to_pylist() for side in ("query", "document")), strict=True)
-    for row, pair in enumerate(pairs):
+    for row, pair in enumerate(_pairs(table)):
         if pair not in found:
             found.add(pair)
             rows.append(row)
     return rows
+
+
+def _pairs(table: pa.Table) -> Iterator[tuple[str, str]]:
+    sides = (table.column(side).to_pylist() for side in ("query", "document"))
+    return zip(*sides, strict=True)

@@ -3,7 +3,6 @@
 import html
 import re
 import unicodedata
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import rjieba
@@ -19,21 +18,25 @@ _SPELLINGS = "|".join(re.escape(s) for s in sorted(_CANONICAL, key=len, reverse=
 _MOST_CHARACTERS = 8192
 _TAG = re.compile(r"<[^<>]{1,80}>")
 _GLUED = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
-_MIXED_FRACTION = re.compile(r"(?<![\d./])(\d{1,4})[\s-](\d{1,2})/(\d{1,3})(?![\d/])")
-_FRACTION = re.compile(r"(?<![\d./])(\d{1,2})/(\d{1,3})(?![\d/])")
+# What begins within a word is none: the 12 of m12, the 10 of hz10.
+_MIXED_FRACTION = re.compile(r"(?<![\w./])(\d{1,4})[\s-](\d{1,2})/(\d{1,3})(?![\d/])")
+_FRACTION = re.compile(r"(?<![\w./])(\d{1,2})/(\d{1,3})(?![\d/])")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _N_IN_N = re.compile(r"(?<=\d)[\s-]?in[\s-]?(?=\d)")
 _MEASURE = re.compile(
-    rf"(?<![^\W\d_])(\d{{1,12}}(?:\.\d{{1,12}})?|\.\d{{1,12}})[\s-]{{0,4}}((?:sq|cu)[\s.]+)?({_SPELLINGS})\.?(?![^\W_])"
+    rf"(?<![^\W_])(\d{{1,12}}(?:\.\d{{1,12}})?|\.\d{{1,12}})[\s-]{{0,4}}((?:sq|cu)[\s.]+)?({_SPELLINGS})\.?(?![^\W_])"
 )
-_DIMENSION = re.compile(r"(?<=\d|\.|[a-z])\s*[x×*]\s*(?=\d)|(?<=\d)\s*[x×*]\s+(?=[a-z])")
+_DIMENSION = re.compile(r"(?<=\d|\.|[a-z'\"”′″])\s*[x×*]\s*(?=\d)|(?<=\d)\s*[x×*]\s+(?=[a-z])")
 _TOKEN = re.compile(r"\d+\.\d+|[^\W_]+|[(,;|]")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?$")
-_CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 _ZH_UNIT = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]|[^\W_\u3400-\u9fff\uf900-\ufaff]+")
 _ZH_MEASURE = re.compile(r"(\d+(?:\.\d+)?)\s*([\u3400-\u9fff]|[a-z%]+)?")
-_ZH_ORDINAL = re.compile(r"第([一二三四五六七八九十]{1,3})")
-_ZH_DIGITS = {digit: value for value, digit in enumerate("零一二三四五六七八九")}
+_ZH_ORDINAL = re.compile(r"第([零〇一二两三四五六七八九十百千]+)(?![万亿])")
+_ZH_DIGITS = {digit: value for value, digit in enumerate("零一二三四五六七八九")} | {
+    "〇": 0,
+    "两": 2,
+}
+_ZH_POWERS = {"十": 10, "百": 100, "千": 1000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +57,6 @@ class Analysis:
     units: tuple[str, ...]
     measures: frozenset[tuple[str, str]]
     head: int
-
-
-def detect_language(documents: Iterable[str]) -> str:
-    """`"zh"` where CJK characters are at least a third of the letters, otherwise `"en"`.
-
-    >>> detect_language(["爱情公寓 第3集", "小猫 cat"])
-    'zh'
-    """
-    cjk = letters = 0
-    for document in documents:
-        cjk += len(_CJK.findall(document))
-        letters += sum(map(str.isalpha, document))
-    return "zh" if letters and cjk * 3 >= letters else "en"
 
 
 def analyse(text: str, language: str) -> Analysis:
@@ -139,11 +129,30 @@ def _analyse_english(text: str) -> Analysis:
 
 
 def _ordinal(match: re.Match[str]) -> str:
-    tens, ten, ones = match[1].rpartition("十")
-    if not ten and len(ones) > 1:
-        return match[0]
-    value = (_ZH_DIGITS.get(tens, 1) * 10 if ten else 0) + _ZH_DIGITS.get(ones, 0)
-    return f"第{value}"
+    value = _chinese_number(match[1])
+    return match[0] if value is None else f"第{value}"
+
+
+def _chinese_number(numeral: str) -> int | None:
+    """The value of 一百二十 and the like; None of what is no numeral, such as 二三十.
+
+    >>> [_chinese_number(numeral) for numeral in ("三", "十二", "一百零五", "二三十")]
+    [3, 12, 105, None]
+    """
+    total, least = 0, 10_000
+    digit: int | None = None
+    for character in numeral:
+        if character in _ZH_DIGITS:
+            if digit:
+                return None
+            digit = _ZH_DIGITS[character]
+            continue
+        power = _ZH_POWERS[character]
+        if power >= least:
+            return None
+        total, least = total + (1 if digit is None else digit) * power, power
+        digit = None
+    return total + (digit or 0)
 
 
 def _analyse_chinese(text: str) -> Analysis:

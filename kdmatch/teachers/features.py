@@ -12,13 +12,14 @@ import joblib
 import numpy as np
 
 from kdmatch.errors import UserError
-from kdmatch.teachers.analysis import LANGUAGES, Analysis, analyse, detect_language
+from kdmatch.teachers.analysis import LANGUAGES, Analysis, analyse
 from kdmatch.teachers.grams import BUCKETS, GRAM_NAMES, SIZES, gram_features, gram_rows
 from kdmatch.teachers.nearest import EMBEDDING_NAMES
 from kdmatch.teachers.overlap import OVERLAP_NAMES
 from kdmatch.teachers.pairs import PAIR_NAMES, pair_features
 from kdmatch.teachers.sides import Side
 from kdmatch.teachers.spelling import Speller
+from kdmatch.text.language import detect_language
 from kdmatch.text.stem import stem
 
 _BLOCK = 8192
@@ -111,15 +112,12 @@ class TextFeatures:
             self.names += EMBEDDING_NAMES
 
     @classmethod
-    def fit(
-        cls, documents: Iterable[str], *, language: str = "auto", vectors: Any = None
-    ) -> "TextFeatures":
+    def fit(cls, documents: Iterable[str], *, language: str = "auto") -> "TextFeatures":
         """Learns token rarity and lengths from documents, streamed once.
 
         Args:
             documents: iterable of str. The collection, each text once.
             language: `"en"`, `"zh"`, or `"auto"`: by the script of the first documents.
-            vectors: gensim `KeyedVectors` of words, or None for no embedding features.
         """
         if language not in LANGUAGES:
             raise UserError(f"language {language!r} is not one of {', '.join(LANGUAGES)}")
@@ -130,11 +128,24 @@ class TextFeatures:
         if language == "auto":
             language = detect_language(first)
         collection = Collection.count((text for part in (first, stream) for text in part), language)
-        if vectors is None:
-            return cls(collection, language)
+        return cls(collection, language)
+
+    def with_vectors(self, vectors: Any) -> "TextFeatures":
+        """The same with features of word vectors too.
+
+        Args:
+            vectors: gensim `KeyedVectors` of `words`.
+        """
         matrix = np.asarray(vectors.vectors, np.float32)
         norm = np.linalg.norm(matrix, axis=1, keepdims=True)
-        return cls(collection, language, vectors.index_to_key, matrix / np.maximum(norm, 1e-9))
+        known = TextFeatures(
+            self.collection,
+            self.language,
+            vectors.index_to_key,
+            matrix / np.maximum(norm, 1e-9),
+        )
+        known._analyses = self._analyses
+        return known
 
     def transform(
         self, queries: Sequence[str], documents: Sequence[str], *, workers: int = 1

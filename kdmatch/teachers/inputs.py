@@ -55,7 +55,7 @@ class GbdtInputs:
             read = [list(text.words(one)) for one in (*documents, *queries)]
             vectors = skip_gram(read, dimension, epochs=10, seed=seed, min_count=2)
             if vectors is not None:
-                text = TextFeatures.fit(documents, language=language, vectors=vectors)
+                text = text.with_vectors(vectors)
         if not sentences:
             return cls(text)
         with progress(len(documents)) if progress is not None else nullcontext() as advance:
@@ -75,10 +75,14 @@ class GbdtInputs:
             self._sentences.save(folder / _SENTENCES)
 
     @classmethod
-    def load(cls, folder: Path) -> "GbdtInputs":
-        """Read what `save` wrote."""
-        sentences = folder / _SENTENCES
-        return cls(
-            TextFeatures.load(folder / _TEXT),
-            SentenceFeatures.load(sentences) if sentences.is_file() else None,
-        )
+    def load(cls, folder: Path, sentences: str | None = None) -> "GbdtInputs":
+        """Read what `save` wrote.
+
+        Args:
+            folder: Path.
+            sentences: str or None. Where the sentence encoder is now, if there is one.
+        """
+        text, file = TextFeatures.load(folder / _TEXT), folder / _SENTENCES
+        if sentences is None or not file.is_file():
+            return cls(text)
+        return cls(text, SentenceFeatures.load(file, sentences))

@@ -1,7 +1,8 @@
 """What a pre-trained sentence encoder makes of a pair: features of the GBDT teacher."""
 
+import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from kdmatch.errors import UserError
 from kdmatch.files import whole
 from kdmatch.models.head import masked_mean_pool
 from kdmatch.models.matcher import for_any_shape
-from kdmatch.models.pretrained import pretrained_sizes, resolve_pretrained
+from kdmatch.models.pretrained import is_lower_case, pretrained_sizes, resolve_pretrained
 
 _MAX_TOKENS = 128
 _BLOCK = 8192
+_FILES = ("config.json", "vocab.txt", "tokenizer_config.json", "*.safetensors*", "*.weights.h5*")
 Advance = Callable[[int, str], None]
 
 
@@ -49,6 +51,11 @@ class SentenceEncoder:
             )
         self._model: keras.Model | None = None
 
+    def hashes(self) -> dict[str, str]:
+        """BLAKE2 of each file that its vectors come from, by name."""
+        names = {one.name: one for pattern in _FILES for one in self.folder.glob(pattern)}
+        return {name: _hash(path) for name, path in sorted(names.items())}
+
     def check(self, components: int) -> None:
         """Check that its vectors have so many directions.
 
@@ -72,9 +79,15 @@ class SentenceEncoder:
         vectors = np.zeros((len(texts), self.dimension), np.float32)
         if not len(texts):
             return vectors
-        tokens = [one.ids for one in self._tokenizer().encode_batch(list(texts))]
+        tokenizer = self._tokenizer()
+        # A block at a time: an encoding is many times its ids.
+        tokens = [
+            np.array(one.ids, np.int32)
+            for start in range(0, len(texts), _BLOCK)
+            for one in tokenizer.encode_batch(list(texts[start : start + _BLOCK]))
+        ]
         ids = PairIds(
-            {"token_ids": np.concatenate(tokens).astype(np.int32)},
+            {"token_ids": np.concatenate(tokens)},
             {"token_ids": np.array(list(map(len, tokens)), np.int32)},
         )
         model = self._model = self._model or self._load()
@@ -89,10 +102,8 @@ class SentenceEncoder:
     def _tokenizer(self) -> Any:
         from tokenizers import BertWordPieceTokenizer
 
-        settings = self.folder / "tokenizer_config.json"
-        known = json.loads(settings.read_text("utf-8")) if settings.is_file() else {}
         tokenizer = BertWordPieceTokenizer(
-            str(self.folder / "vocab.txt"), lowercase=known.get("do_lower_case", True)
+            str(self.folder / "vocab.txt"), lowercase=is_lower_case(self.folder)
         )
         tokenizer.enable_truncation(self._max_tokens)
         return tokenizer
@@ -121,6 +132,7 @@ class SentenceFeatures:
 
     Args:
         start: str. See `SentenceEncoder`.
+        hashes: mapping. `SentenceEncoder.hashes` of the encoder whose vectors are known.
         mean: float32 `(dimension,)`. Of the documents' vectors.
         directions: float32 `(dimension, components)`.
         texts: sequence of str, whose vectors are known.
@@ -135,12 +147,13 @@ class SentenceFeatures:
     def __init__(
         self,
         start: str,
+        hashes: Mapping[str, str],
         mean: np.ndarray,
         directions: np.ndarray,
         texts: Sequence[str],
         vectors: np.ndarray,
     ) -> None:
-        self.start = start
+        self.start, self.hashes = start, dict(hashes)
         self._mean, self._directions = mean, directions
         self._row = {text: row for row, text in enumerate(texts)}
         self._vectors = vectors
@@ -164,7 +177,11 @@ class SentenceFeatures:
         mean = vectors.mean(axis=0)
         centred = vectors - mean
         directions = np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, :components]
-        features = cls(start, mean, directions, documents, vectors.astype(np.float16))
+        features = cls(
+            *(start, encoder.hashes(), mean, directions),
+            documents,
+            vectors.astype(np.float16),
+        )
         features._encoder = encoder
         return features
 
@@ -193,14 +210,29 @@ class SentenceFeatures:
         vectors[rows >= 0] = self._vectors[rows[rows >= 0]]
         new = np.flatnonzero(rows < 0)
         if len(new):
-            self._encoder = self._encoder or SentenceEncoder(self.start)
+            self._encoder = self._encoder or self._same_encoder()
             # Rounded as what is known was, so that a pair's features do not depend on that.
             vectors[new] = self._encoder.encode([texts[i] for i in new.tolist()], advance)
         return vectors.astype(np.float32)
 
+    def _same_encoder(self) -> SentenceEncoder:
+        try:
+            encoder = SentenceEncoder(self.start)
+        except UserError as error:
+            raise UserError(f"gbdt.sentences: {error}") from error
+        found = encoder.hashes()
+        names = sorted(self.hashes.keys() | found.keys())
+        differ = [name for name in names if self.hashes.get(name) != found.get(name)]
+        if differ:
+            raise UserError(
+                f"gbdt.sentences: {encoder.folder} is not the encoder that the GBDT was trained "
+                f"with, {', '.join(differ)} differ; put that back, or call `kdmatch run` again"
+            )
+        return encoder
+
     def save(self, path: Path) -> None:
         """Write one `.npz` file of plain arrays, complete or not at all."""
-        header = json.dumps({"start": self.start, "texts": list(self._row)}, ensure_ascii=False)
+        header = json.dumps({"hashes": self.hashes, "texts": list(self._row)}, ensure_ascii=False)
         with whole(path) as partial, open(partial, "wb") as file:
             np.savez(
                 file,
@@ -211,14 +243,20 @@ class SentenceFeatures:
             )
 
     @classmethod
-    def load(cls, path: Path) -> "SentenceFeatures":
-        """Read what `save` wrote."""
+    def load(cls, path: Path, start: str) -> "SentenceFeatures":
+        """Read what `save` wrote; `start` says where the encoder is now."""
         with np.load(path, allow_pickle=False) as arrays:
             header = json.loads(arrays["header"].tobytes().decode("utf-8", "surrogatepass"))
             return cls(
-                header["start"],
+                start,
+                header["hashes"],
                 arrays["mean"],
                 arrays["directions"],
                 header["texts"],
                 arrays["vectors"],
             )
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -85,9 +85,15 @@ def learn_spelling(
     (['light', 'lights', 'panel', 'sight'], ['light', 'lights'])
     """
     found = {word: n for word, n in (counts - of_queries).items() if is_spelled(word)}
-    known = dict.fromkeys(sorted(found, key=lambda word: (-found[word], word))[:_KNOWN])
+    ordered = sorted(found, key=lambda word: (-found[word], word))
+    known = dict.fromkeys(ordered[:_KNOWN])
+    known |= dict.fromkeys(word for word in dictionary if word not in known)
     offered = min(_OFFERED, sum(n > 1 for n in found.values()))
-    return Spelling([*known, *(word for word in dictionary if word not in known)], offered)
+    # Of the rarest, those need to be known that would be taken for others.
+    corrects = Spelling(list(known), offered)
+    rest = (word for word in ordered[_KNOWN:] if word not in known)
+    known |= dict.fromkeys(word for word in rest if corrects.correct(word) != word)
+    return Spelling(list(known), offered)
 
 
 def build_wordpiece_vocabulary(

@@ -50,3 +50,11 @@ def test_a_chinese_character_is_a_word():
 @pytest.mark.parametrize(("queries", "documents"), [([], ["a"]), (["a"], []), (["!"], ["a"])])
 def test_nothing_to_make_them_of(queries: list[str], documents: list[str]):
     assert made_queries(queries, documents, 5) == []
+
+
+@pytest.mark.parametrize(
+    "held_out", ["red lamp", "Red lamp.", "ｒｅｄ lamp", "red-lamp", "red/ lamp"]
+)
+def test_a_held_out_query_is_not_made_however_it_is_written(held_out: str) -> None:
+    assert "red lamp" in made_queries(["blue lamp"], ["red lamp"], 10)
+    assert "red lamp" not in made_queries(["blue lamp"], ["red lamp"], 10, avoid=[held_out])

@@ -91,6 +91,18 @@ def train(model: BertMatcher, folder: Path, steps: int, stop_at: int = 0) -> flo
     )
 
 
+def test_all_held_out_texts_are_read_once() -> None:
+    lengths = np.arange(1, 11, dtype=np.int32) + 2
+    ids = PairIds(
+        {name: np.full(lengths.sum(), 9, np.int32) for name in ("token_ids", "segment_ids")},
+        dict.fromkeys(("token_ids", "segment_ids"), lengths),
+    )
+    tokens = {"[CLS]": 1, "[SEP]": 2, "[MASK]": 3}
+    batches = MaskedBatches(ids, tokens, 20, 4, 3, repeat=True)
+    seen = [batches[i][0]["padding_mask"].sum(axis=1).tolist() for i in range(len(batches))]
+    assert seen == [[3, 4, 5, 6], [7, 8, 9, 10], [11, 12]]
+
+
 def test_it_learns(tmp_path: Path) -> None:
     assert train(matcher(), tmp_path, 300) < 0.7 * np.log(SIZE)
     history = (tmp_path / "history.csv").read_text("utf-8").splitlines()

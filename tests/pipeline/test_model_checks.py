@@ -111,6 +111,33 @@ def test_a_pretrained_model_that_does_not_fit_is_said_before_anything_is_done(
 
 
 @pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, r"knows 40 tokens of its own; set text\.wordpiece\.vocabulary, to '.*bert' if"),
+        ({"vocabulary": "{bert}"}, "reads any case; set text.wordpiece.lower_case to false"),
+        ({"vocabulary": "{bert}", "lower_case": False}, None),
+    ],
+)
+def test_a_pretrained_bert_reads_the_tokens_that_it_knows(
+    tiny: Path, tmp_path: Path, write_bert: Any, settings: dict[str, Any], message: str | None
+) -> None:
+    from kdmatch.pipeline.model_checks import check_models
+
+    bert = tmp_path / "bert"
+    bert.mkdir()
+    write_bert(bert, words=40, hidden=64, inside=256, heads=2, layers=2, positions=512)
+    (bert / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    given = {k: v.format(bert=bert) if isinstance(v, str) else v for k, v in settings.items()}
+    changes = [f"text.wordpiece.{name}={value}" for name, value in given.items()]
+    config = load_config(tiny, [f"teacher.start={bert}", *changes])
+    if message is None:
+        check_models(config)
+        return
+    with pytest.raises(UserError, match=f"teacher: start .*{message}"):
+        check_models(config)
+
+
+@pytest.mark.parametrize(
     ("components", "message"),
     [(8, r"bert has no vocab\.txt"), (9, r"components is 9: the vectors of bert have 8")],
 )

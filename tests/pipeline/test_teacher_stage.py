@@ -138,6 +138,41 @@ def test_log_rows_that_train_has_or_that_repeat_teach_nothing(data: Path, tmp_pa
     assert said == ["9 rows of data.unlabelled left out: train has them, or they repeat"]
 
 
+def test_a_neighbour_that_the_log_has_is_the_logs(data: Path, tmp_path: Path) -> None:
+    """Its row has the clicks; a second one without them would teach something else."""
+    from kdmatch.pipeline.transfer_stage import make_transfer
+
+    near = config(transfer={"per_query": 3})
+    (tmp_path / "plain").mkdir()
+    make_transfer(near, data, tmp_path / "plain")
+    made = pq.read_table(tmp_path / "plain" / "pairs.parquet")
+    log = made.select(["query_id", "query", "document"]).slice(0, 10)
+    clicks = pa.array(np.arange(10.0), pa.float32())
+    pq.write_table(log.append_column("f_clicks", clicks), data / "unlabelled.parquet")
+    (tmp_path / "logged").mkdir()
+    make_transfer(near, data, tmp_path / "logged")
+    found = pq.read_table(tmp_path / "logged" / "pairs.parquet")
+    assert len(found) == len(made)
+    sides = (found.column(side).to_pylist() for side in ("query", "document"))
+    pairs = list(zip(*sides, strict=True))
+    assert len(set(pairs)) == len(pairs)
+    assert found.column("f_clicks").to_pylist()[-10:] == list(range(10))
+
+
+def test_the_language_is_that_of_all_documents(data: Path) -> None:
+    """Not of the first in the alphabet, which are the Latin ones."""
+    from kdmatch.pipeline.data_stage import run_language
+
+    rows = [
+        {"query_id": str(i), "query": f"灯 {i}", "document": f"{name} {i}", "label": 1.0}
+        for i, name in enumerate(["lamp"] * 40 + ["北京大学图书馆台灯"] * 60)
+    ]
+    write(data, "train", rows)
+    auto = config(text={"language": "auto"})
+    assert run_language(auto, data) == "zh"
+    assert run_language(config(), data) == "en"
+
+
 def test_a_users_feature_is_found_by_its_name(data: Path, tmp_path: Path) -> None:
     from kdmatch.pipeline.teacher_stage import Gbdt, train_gbdt
 

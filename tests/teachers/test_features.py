@@ -9,13 +9,14 @@ import pytest
 from gensim.models import KeyedVectors
 
 from kdmatch.errors import UserError
-from kdmatch.teachers.analysis import analyse, detect_language
+from kdmatch.teachers.analysis import analyse
 from kdmatch.teachers.features import TextFeatures
 from kdmatch.teachers.grams import GRAM_NAMES, gram_rows
 from kdmatch.teachers.nearest import EMBEDDING_NAMES
 from kdmatch.teachers.overlap import OVERLAP_NAMES
 from kdmatch.teachers.pairs import PAIR_NAMES
 from kdmatch.teachers.spelling import Speller, edit_distance, likeness
+from kdmatch.text.language import detect_language
 
 DOCUMENTS = [
     "red towel bar",
@@ -138,6 +139,37 @@ def test_no_overlap_is_finite(features: TextFeatures, query: str) -> None:
     assert np.isfinite(rows).all()
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("M12 Volt drill", "m12 volt drill"),
+        ("HZ10 5/16 in. plank", "hz10 0.3125 inch plank"),
+        ("8'x10' rug", "8 foot 10 foot rug"),
+        ("8' x 10' rug", "8 foot 10 foot rug"),
+        ('12"x12" tile', "12 inch 12 inch tile"),
+        ("36x80 door", "36 80 door"),
+    ],
+)
+def test_a_number_is_whole_or_part_of_a_word(text: str, words: str) -> None:
+    assert " ".join(word for word in analyse(text, "en").words if word != "x") == words
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("第三季", "第3季"),
+        ("第十二集", "第12集"),
+        ("第一百二十集", "第120集"),
+        ("第一百零五集", "第105集"),
+        ("第两千集", "第2000集"),
+        ("第二三十名", "第二三十名"),
+        ("第一万名", "第一万名"),
+    ],
+)
+def test_ordinals_are_numbers(written: str, meant: str) -> None:
+    assert analyse(written, "zh").text == meant
+
+
 def test_chinese() -> None:
     documents = ["爱情公寓第三季第5集高清", "小猫头像", "天龙八部 第5集", "爱情故事"]
     assert detect_language(documents) == "zh"
@@ -154,7 +186,7 @@ def test_chinese() -> None:
 def test_embeddings(tmp_path: Path) -> None:
     vectors = KeyedVectors(2)
     vectors.add_vectors(["lamp", "light", "towel"], np.array([[1, 0], [1, 0], [0, 1.0]]))
-    features = TextFeatures.fit(DOCUMENTS, language="en", vectors=vectors)
+    features = TextFeatures.fit(DOCUMENTS, language="en").with_vectors(vectors)
     assert value(features, "lamp", "light", "vector_best_mean") == pytest.approx(1)
     assert value(features, "lamp", "towel", "vector_best_mean") == pytest.approx(0)
     assert value(features, "unseen", "unseen", "vector_best_min") == pytest.approx(1)

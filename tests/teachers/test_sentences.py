@@ -1,5 +1,6 @@
 """What a sentence encoder tells the GBDT of a pair."""
 
+import shutil
 from pathlib import Path
 
 import keras
@@ -63,14 +64,14 @@ def test_features_by_hand(bert, features):
     assert variance == sorted(variance, reverse=True)
 
 
-def test_a_row_depends_on_its_pair_alone_and_survives_saving(features, tmp_path):
+def test_a_row_depends_on_its_pair_alone_and_survives_saving(bert, features, tmp_path):
     """Vectors that are known and those computed anew are the same."""
     queries, documents = ["q r", "a b c", ""], ["c d", "never seen", "k"]
     rows = features.transform(queries, documents)
     for i, pair in enumerate(zip(queries, documents, strict=True)):
         assert features.transform(*([side] for side in pair))[0] == pytest.approx(rows[i], abs=2e-3)
     features.save(tmp_path / "sentences.npz")
-    loaded = SentenceFeatures.load(tmp_path / "sentences.npz")
+    loaded = SentenceFeatures.load(tmp_path / "sentences.npz", bert)
     assert loaded.names == features.names
     assert np.array_equal(loaded.transform(queries, documents), rows)
     assert features.transform([], []).shape == (0, len(features.names))
@@ -95,10 +96,41 @@ def test_inputs_put_sentences_after_the_words(bert, tmp_path):
     assert rows.shape == (1, len(inputs.names))
     assert inputs.names[-9] == "sentence_cosine"
     inputs.save(tmp_path)
-    again = GbdtInputs.load(tmp_path)
+    again = GbdtInputs.load(tmp_path, bert)
     assert np.array_equal(again.transform(["a b"], ["a b c"]), rows)
     plain = GbdtInputs.fit(DOCUMENTS, ["a"], "en")
     assert inputs.names[: len(plain.names)] == plain.names
+
+
+def test_vectors_of_two_encoders_are_not_compared(features, bert, tmp_path):
+    """The encoder may lie elsewhere, but must be what the known vectors are of."""
+    features.save(tmp_path / "sentences.npz")
+    moved = tmp_path / "moved"
+    shutil.copytree(bert, moved)
+    queries, documents = ["q r"], ["c d"]
+    elsewhere = SentenceFeatures.load(tmp_path / "sentences.npz", str(moved))
+    expected = features.transform(queries, documents)
+    assert np.array_equal(elsewhere.transform(queries, documents), expected)
+    (moved / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    other = SentenceFeatures.load(tmp_path / "sentences.npz", str(moved))
+    with pytest.raises(UserError, match=r"moved is not the encoder .* tokenizer_config\.json"):
+        other.transform(queries, documents)
+    assert np.array_equal(
+        other.transform(["a b"], ["k"]), features.transform(["a b"], ["k"])
+    )  # both known
+    gone = SentenceFeatures.load(tmp_path / "sentences.npz", str(tmp_path / "gone"))
+    with pytest.raises(UserError, match=r"gbdt\.sentences: .*gone is not a Hugging Face"):
+        gone.transform(queries, documents)
+
+
+def test_case_is_the_encoders(bert, tmp_path):
+    cased = tmp_path / "cased"
+    shutil.copytree(bert, cased)
+    (cased / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    lower, upper = SentenceEncoder(str(cased)).encode(["a b", "A B"])
+    assert np.abs(lower - upper).max() > 1e-3  # it knows small letters alone
+    lower, upper = SentenceEncoder(bert).encode(["a b", "A B"])
+    assert lower == pytest.approx(upper)
 
 
 def test_mistakes_are_named(bert, tmp_path, write_bert):

@@ -100,3 +100,17 @@ def test_it_is_read_back(spelling: Spelling, tmp_path):
     assert (list(again.known), again.words) == (list(spelling.known), spelling.words)
     save_spelling(None, tmp_path)
     assert Spelling.load(tmp_path) is None
+
+
+def test_a_rare_word_of_the_documents_is_right_in_any_collection(monkeypatch):
+    """A large one does not keep all its words, but those that would be taken for others."""
+    from collections import Counter
+
+    from kdmatch.text import vocabulary
+
+    monkeypatch.setattr(vocabulary, "_KNOWN", 3)
+    counts = Counter({"still": 50, "light": 40, "panel": 30, "stihl": 1, "quartz": 1})
+    spelling = vocabulary.learn_spelling(counts, Counter())
+    assert spelling.correct("stihl saw") == "stihl saw"
+    assert spelling.correct("stil saw") == "still saw"
+    assert list(spelling.known) == ["still", "light", "panel", "stihl"]

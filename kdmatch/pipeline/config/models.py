@@ -1,8 +1,9 @@
 """The sections on models: teachers, students, their training and losses."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from kdmatch.distillation.options import HardLoss, Scaling, SoftLoss
 from kdmatch.pipeline.config.section import AddedLater, Section
@@ -106,6 +107,14 @@ class GbdtConfig(Section):
     dimension: int = Field(default=100, ge=0)
     sentences: Annotated[str | None, AddedLater()] = None
     components: Annotated[int, AddedLater()] = Field(default=32, ge=0)
+
+    @field_validator("sentences")
+    @classmethod
+    def _from_anywhere(cls, named: str | None) -> str | None:
+        """A path as it is from any folder: rows are scored by it long after the run."""
+        if named is None or named.startswith("package:"):
+            return named
+        return str(Path(named).expanduser().absolute())
 
 
 class DistillationConfig(Section):
