@@ -13,6 +13,7 @@ import yaml
 
 from kdmatch.evaluation.report import METRIC_NAMES, environment, summary
 from kdmatch.evaluation.run_record import RunRecord, is_student, read_run
+from kdmatch.files import write_text
 
 
 def write_model_card(run: Path, out: Path) -> Path:
@@ -51,7 +52,7 @@ def write_model_card(run: Path, out: Path) -> Path:
     )
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text, encoding="utf-8")
+    write_text(out, text)
     return out
 
 

@@ -1,4 +1,4 @@
-"""Likeness of two spellings, and the correction of query words that no document has."""
+"""Letter pairs of words, how far two spellings lie apart, and the correction of query words that no document has."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,20 +24,6 @@ def pair_matrix(words: Sequence[str], columns: dict[str, int], grow: bool) -> sp
     return sparse.csr_matrix(
         (np.ones(len(indices), np.float32), indices, starts), (len(words), max(1, len(columns)))
     )
-
-
-def likeness(left: Sequence[str], right: Sequence[str]) -> np.ndarray:
-    """Dice coefficient of the letter pairs of every `left` with every `right` word.
-
-    Returns: float32 array `(len(left), len(right))` in [0, 1]; 1 for equal words.
-    """
-    columns: dict[str, int] = {}
-    b = pair_matrix(right, columns, grow=True)
-    sizes_left = np.array([len(letter_pairs(word)) for word in left], np.float32)
-    sizes_right = np.array([len(letter_pairs(word)) for word in right], np.float32)
-    a = pair_matrix(left, columns, grow=False)
-    common = (a @ b.T).toarray()
-    return 2.0 * common / (sizes_left[:, None] + sizes_right[None, :])
 
 
 def edit_distance(left: str, right: str) -> int:

@@ -12,11 +12,12 @@ from kdmatch.errors import UserError
 from kdmatch.teachers.analysis import analyse
 from kdmatch.teachers.features import TextFeatures
 from kdmatch.teachers.grams import GRAM_NAMES, gram_rows
-from kdmatch.teachers.nearest import EMBEDDING_NAMES
+from kdmatch.teachers.nearest import EMBEDDING_NAMES, NearestSpelling
 from kdmatch.teachers.overlap import OVERLAP_NAMES
 from kdmatch.teachers.pairs import PAIR_NAMES
-from kdmatch.teachers.spelling import Speller, edit_distance, likeness
+from kdmatch.teachers.spelling import Speller, edit_distance
 from kdmatch.text.language import detect_language
+from kdmatch.text.letters import letter_pairs
 
 DOCUMENTS = [
     "red towel bar",
@@ -110,12 +111,15 @@ def test_misspelled_and_glued_queries(features: TextFeatures) -> None:
     assert Speller({"vinyl": 9}).correct(["vinyl", "zzzzzz", "42"]) == {}
 
 
-def test_likeness_is_one_for_equal_and_symmetric() -> None:
-    words = ["vinyl", "vynil", "plank"]
-    matrix = likeness(words, words)
-    assert np.allclose(np.diag(matrix), 1)
-    assert np.allclose(matrix, matrix.T)
-    assert matrix[0, 1] > matrix[0, 2]
+def test_the_nearest_spelling_by_hand() -> None:
+    words = ["lamp", "lamps", "plank"]
+    near = NearestSpelling(words)
+    query, document = np.array([[0, 2, -1]]), np.array([[1, 2]])
+    hit = np.array([[False, True, False]])
+    pairs = [letter_pairs(word) for word in words]
+    dice = 2 * len(pairs[0] & pairs[1]) / (len(pairs[0]) + len(pairs[1]))
+    assert near.best(query, document, hit)[0, :2] == pytest.approx([dice, 1.0])
+    assert 0.5 < dice < 1
 
 
 def test_rows_do_not_depend_on_their_neighbours(features: TextFeatures) -> None:
