@@ -1,4 +1,4 @@
-"""Letter pairs of words, how far two spellings lie apart, and the correction of query words that no document has."""
+"""Letter pairs of words, distance of spellings, correction of words that no document has."""
 
 from collections.abc import Mapping, Sequence
 
