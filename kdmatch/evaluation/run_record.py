@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from kdmatch.errors import UserError
 from kdmatch.evaluation.evaluate import PRIMARY
 from kdmatch.evaluation.ranks import Floats
-from kdmatch.pipeline.run_directory import BESIDE
 
+BESIDE = ("ablation", "search")  # folders of trainings that a run's results do not come from
 TEACHERS = ("gbdt", "original", "teacher", "teachers")
 STUDENTS = ("albert", "textcnn", "cnn_attention")
 REFERENCES = ("teacher", "teachers", "original", "gbdt")  # whom students are measured against

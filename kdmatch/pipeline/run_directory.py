@@ -14,13 +14,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from kdmatch.errors import UserError
+from kdmatch.evaluation.run_record import BESIDE
 from kdmatch.files import read_json, write_json, write_text
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.side_by_side import side_by_side
 from kdmatch.pipeline.stage_keys import stage_key
 
 RESULTS = ("metrics.json", "report.html", "model_card.md")
-BESIDE = ("ablation", "search")  # folders of stages that a run's results do not come from
 
 
 @dataclass(frozen=True)
