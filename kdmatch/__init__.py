@@ -7,7 +7,7 @@ needs neither TensorFlow nor a GPU.
 import importlib
 from typing import Any
 
-__version__ = "0.3.0"
+__version__ = "0.3.1"
 
 _HOMES = {
     "AlbertMatcher": "kdmatch.models.albert",

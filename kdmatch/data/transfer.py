@@ -6,8 +6,8 @@ import numpy as np
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from kdmatch.data.language import detect_language
 from kdmatch.errors import UserError
-from kdmatch.text.language import detect_language
 
 _QUERY_BLOCK = 256
 _MOST_CELLS = 64_000_000

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kdmatch.data.language import detect_language
 from kdmatch.data.readers import read_batches
 from kdmatch.data.schema import BadRows, is_positive
 from kdmatch.data.splits import assign_split, query_key
@@ -21,7 +22,6 @@ from kdmatch.pipeline.config.data import DataConfig
 from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.console import Console
 from kdmatch.pipeline.stage_keys import file_hash
-from kdmatch.text.language import detect_language
 
 SPLITS = ("train", "valid", "test")
 SOURCES = (*SPLITS, "unlabelled", "corpus")  # the fields of `data` that name files

@@ -11,6 +11,7 @@ from typing import Any
 import joblib
 import numpy as np
 
+from kdmatch.data.language import detect_language
 from kdmatch.errors import UserError
 from kdmatch.teachers.analysis import LANGUAGES, Analysis, analyse
 from kdmatch.teachers.grams import BUCKETS, GRAM_NAMES, SIZES, gram_features, gram_rows
@@ -19,7 +20,6 @@ from kdmatch.teachers.overlap import OVERLAP_NAMES
 from kdmatch.teachers.pairs import PAIR_NAMES, pair_features
 from kdmatch.teachers.sides import Side
 from kdmatch.teachers.spelling import Speller
-from kdmatch.text.language import detect_language
 from kdmatch.text.stem import stem
 
 _BLOCK = 8192

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from gensim.models import KeyedVectors
 
+from kdmatch.data.language import detect_language
 from kdmatch.errors import UserError
 from kdmatch.teachers.analysis import analyse
 from kdmatch.teachers.features import TextFeatures
@@ -16,7 +17,6 @@ from kdmatch.teachers.nearest import EMBEDDING_NAMES, NearestSpelling
 from kdmatch.teachers.overlap import OVERLAP_NAMES
 from kdmatch.teachers.pairs import PAIR_NAMES
 from kdmatch.teachers.spelling import Speller, edit_distance
-from kdmatch.text.language import detect_language
 from kdmatch.text.letters import letter_pairs
 
 DOCUMENTS = [
