@@ -1,10 +1,13 @@
-"""Files that are complete or not there, whenever the process is killed."""
+"""Files that are complete or not there, whenever the process is killed; what they hold."""
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from kdmatch.errors import UserError
 
 
 @contextlib.contextmanager
@@ -46,3 +49,16 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON, complete or not at all."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def file_hash(path: Path) -> str:
+    """BLAKE2 of a file's bytes.
+
+    Raises:
+        UserError: if there is no such file.
+    """
+    try:
+        with path.open("rb") as content:
+            return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error

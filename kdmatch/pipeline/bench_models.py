@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kdmatch.errors import UserError
-from kdmatch.files import read_json, write_json
+from kdmatch.files import file_hash, read_json, write_json
 from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.scoring import matcher_folder, model_config
-from kdmatch.pipeline.stage_keys import file_hash
 from kdmatch.pipeline.training_stage import encoder_kind
 from kdmatch.serving.engines import SAVED_MODEL_VARIANTS
 from kdmatch.serving.versions import latest_version

@@ -18,10 +18,10 @@ from kdmatch.data.readers import read_batches
 from kdmatch.data.schema import BadRows, is_positive
 from kdmatch.data.splits import assign_split, query_key
 from kdmatch.errors import UserError
+from kdmatch.files import file_hash
 from kdmatch.pipeline.config.data import DataConfig
 from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.console import Console
-from kdmatch.pipeline.stage_keys import file_hash
 
 SPLITS = ("train", "valid", "test")
 SOURCES = (*SPLITS, "unlabelled", "corpus")  # the fields of `data` that name files

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from kdmatch import __version__
-from kdmatch.errors import UserError
+from kdmatch.files import file_hash
 from kdmatch.pipeline.config.section import AddedLater
 
 
@@ -32,19 +32,6 @@ def section_fields(section: BaseModel) -> dict[str, Any]:
         if not any(isinstance(mark, AddedLater) for mark in fields[name].metadata)
         or value != fields[name].get_default(call_default_factory=True)
     }
-
-
-def file_hash(path: Path) -> str:
-    """BLAKE2 of a file's bytes.
-
-    Raises:
-        UserError: if there is no such file.
-    """
-    try:
-        with path.open("rb") as content:
-            return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
 
 
 def files_named(named: str | None, files: Iterable[str] = ("",)) -> dict[str, str]:

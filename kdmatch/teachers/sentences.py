@@ -1,6 +1,5 @@
 """What a pre-trained sentence encoder makes of a pair: features of the GBDT teacher."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from kdmatch.data.batches import padded_batches
 from kdmatch.data.ids import PairIds, padded_width
 from kdmatch.errors import UserError
-from kdmatch.files import whole
+from kdmatch.files import file_hash, whole
 from kdmatch.models.head import masked_mean_pool
 from kdmatch.models.matcher import for_any_shape
 from kdmatch.models.pretrained import is_lower_case, pretrained_sizes, resolve_pretrained
@@ -54,7 +53,7 @@ class SentenceEncoder:
     def hashes(self) -> dict[str, str]:
         """BLAKE2 of each file that its vectors come from, by name."""
         names = {one.name: one for pattern in _FILES for one in self.folder.glob(pattern)}
-        return {name: _hash(path) for name, path in sorted(names.items())}
+        return {name: file_hash(path) for name, path in sorted(names.items())}
 
     def check(self, components: int) -> None:
         """Check that its vectors have so many directions.
@@ -255,8 +254,3 @@ class SentenceFeatures:
                 header["texts"],
                 arrays["vectors"],
             )
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
