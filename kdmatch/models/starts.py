@@ -1,6 +1,6 @@
 """Where a matcher's weights begin: a teacher, word vectors, an encoder like its own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -159,48 +159,65 @@ def start_from_vectors(matcher: TextCnnMatcher | BertMatcher, vectors: np.ndarra
     table.assign(vectors)
 
 
-def start_from_teachers_words(
-    matcher: TextCnnMatcher,
-    teacher: BertMatcher,
-    vectors: np.ndarray,
-    pieces: Sequence[Sequence[int]],
+def start_from_joined_vectors(
+    matcher: TextCnnMatcher, vectors: np.ndarray, read: Mapping[str, np.ndarray]
 ) -> None:
-    """Embed each word by its Word2Vec vector and by what its teacher reads for it.
+    """Embed each word by its Word2Vec vector and by what pre-trained models read for it.
 
-    Word2Vec knows which words stand together in this text, a pre-trained teacher which mean
-    alike. A word's vector there is the mean of its pieces' embeddings. Both are centred and
-    given unit length, joined, and projected onto their leading directions; words that the
-    teacher has no pieces for keep to Word2Vec's half. The deviation is Word2Vec's.
+    Word2Vec knows which words stand together in this text, a pre-trained model which mean alike.
+    All parts are centred and given unit length, joined, and projected onto their leading
+    directions; a word that a model knows nothing of, a row of zeros, has nothing there. The
+    deviation is Word2Vec's.
 
     Args:
         matcher: TextCnnMatcher.
-        teacher: BertMatcher.
         vectors: float `(vocabulary, dimension)`. Word2Vec's.
-        pieces: for each word of the vocabulary, its ids in the teacher's; may be empty.
+        read: whose they are, for messages, to float `(vocabulary, any dimension)`.
 
     Raises:
-        UserError: if the embedding is longer than both parts together.
+        UserError: if the embedding is longer than all parts together.
     """
-    tokens = embedding_weights(teacher.encoder, "token_embedding")
-    known = np.array([len(ids) > 0 for ids in pieces])
-    read = np.zeros((len(vectors), tokens.shape[1]), np.float32)
-    read[known] = [tokens[list(ids)].mean(axis=0) for ids in pieces if ids]
-    used = np.abs(vectors).sum(axis=1) > 0  # padding has none
-    joined = np.concatenate([_unit_rows(vectors, used), _unit_rows(read, used & known)], axis=1)
+    used = np.asarray(vectors.any(axis=1))  # padding has none
+    joined = np.concatenate(
+        [
+            _unit_rows(part, used & np.asarray(part.any(axis=1)))
+            for part in (vectors, *read.values())
+        ],
+        axis=1,
+    )
     table = matcher.word_embedding.embeddings
     size = int(table.shape[1])
     if size > joined.shape[1]:
+        lengths = ", ".join(f"{name} {part.shape[1]}" for name, part in read.items())
         raise UserError(
-            f"start from teacher: embedding_dim {size} is more than Word2Vec's {vectors.shape[1]} "
-            f"and the teacher's {tokens.shape[1]} together; make it smaller"
+            f"embedding_dim {size} is more than all vectors of a word together (Word2Vec "
+            f"{vectors.shape[1]}, {lengths}); make it smaller"
         )
     directions = np.linalg.eigh(joined.T @ joined)[1][:, ::-1][:, :size]
     start = joined @ directions
     table.assign(start * (vectors.std() / start.std()))
 
 
+def words_of_teacher(teacher: BertMatcher, pieces: Sequence[Sequence[int]]) -> np.ndarray:
+    """What a teacher reads for each word: the mean of its pieces' embeddings.
+
+    Args:
+        teacher: BertMatcher.
+        pieces: for each word, its ids in the teacher's vocabulary; may be empty.
+
+    Returns:
+        float32 `(len(pieces), hidden)`; zeros where there are no pieces.
+    """
+    tokens = embedding_weights(teacher.encoder, "token_embedding")
+    read = np.zeros((len(pieces), tokens.shape[1]), np.float32)
+    known = np.array([len(ids) > 0 for ids in pieces])
+    read[known] = [tokens[list(ids)].mean(axis=0) for ids in pieces if ids]
+    return read
+
+
 def _unit_rows(rows: np.ndarray, used: np.ndarray) -> np.ndarray:
     """The used rows less their mean, each of unit length; the others 0."""
+    rows = rows.astype(np.float32)
     centred = np.where(used[:, None], rows - rows[used].mean(axis=0), 0.0)
     return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9)
 

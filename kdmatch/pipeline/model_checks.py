@@ -23,7 +23,7 @@ def check_models(config: Config) -> None:
 
     Raises:
         UserError: if a preset, an argument or a parameter of the GBDT is unknown, a start or the
-            GBDT's sentence encoder does not fit or does not exist, inputs are longer than a model
+            sentence encoder does not fit or does not exist, inputs are longer than a model
             takes, or two models start from WordPiece vectors of different lengths.
     """
     GbdtRanker(config.gbdt.objective, config.gbdt.params)
@@ -50,13 +50,16 @@ def check_models(config: Config) -> None:
 
 
 def _check_sentences(config: Config) -> None:
-    """Check that the GBDT's sentence encoder is there, and has as many dimensions as it reads."""
-    if config.gbdt.sentences is None:
-        return
-    try:
-        SentenceEncoder(config.gbdt.sentences).check(config.gbdt.components)
-    except UserError as error:
-        raise UserError(f"gbdt.sentences: {error}") from error
+    """Check that sentence encoders are there, the GBDT's with as many dimensions as it reads."""
+    for field, start, components in (
+        ("gbdt.sentences", config.gbdt.sentences, config.gbdt.components),
+        ("text.words.encoder", config.text.words.encoder, 0),
+    ):
+        try:
+            if start is not None:
+                SentenceEncoder(start).check(components)
+        except UserError as error:
+            raise UserError(f"{field}: {error}") from error
 
 
 def check_start(model: ModelConfig) -> None:

@@ -106,8 +106,10 @@ def _prepare(work: Run) -> None:
     )
     vectors = wordpiece_dimension(config)
     vocabulary = files_named(config.text.wordpiece.vocabulary, files=("", "vocab.txt"))
-    chosen = config.text.model_dump()
-    chosen["wordpiece"] |= {"vocabulary": vocabulary} if vocabulary else {}
+    wordpiece, words = (section_fields(one) for one in (config.text.wordpiece, config.text.words))
+    wordpiece |= {"vocabulary": vocabulary} if vocabulary else {}
+    words |= {"encoder": _encoder_files(config.text.words.encoder)} if "encoder" in words else {}
+    chosen = section_fields(config.text) | {"wordpiece": wordpiece, "words": words}
     pairs = {k: v for k, v in section_fields(config.transfer).items() if k != "share"}
     stage(
         "text",
@@ -140,8 +142,7 @@ def _teachers(work: Run, original: bool = True) -> None:
     """The models that are trained on labels; `original` teaches nobody."""
     config, root = work.config, work.root
     data = root / "data"
-    sentences = config.gbdt.sentences
-    read = SentenceEncoder(sentences).hashes() if sentences is not None else {}
+    read = _encoder_files(config.gbdt.sentences)
     work.directory.stage(
         "gbdt",
         {
@@ -164,6 +165,11 @@ def _teachers(work: Run, original: bool = True) -> None:
             ["text", *(["pretraining"] if model.start == "pretraining" else [])],
             _label_trainer(work, name, model),
         )
+
+
+def _encoder_files(start: str | None) -> dict[str, str]:
+    """Hashes of a sentence encoder's files: it counts by what it holds, not by where it lies."""
+    return SentenceEncoder(start).hashes() if start is not None else {}
 
 
 def _label_trainer(work: Run, name: str, model: ModelConfig) -> Callable[[Path], dict[str, Any]]:

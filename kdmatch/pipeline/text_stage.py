@@ -13,12 +13,14 @@ from kdmatch.models.pretrained import resolve_pretrained
 from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.data_stage import corpus_texts, query_texts
 from kdmatch.pipeline.model_checks import wordpiece_dimension
+from kdmatch.teachers.sentences import SentenceEncoder
 
+ENCODED = "encoded.npy"
 _ENCODE_ROWS = 4096
 
 
 def prepare_text(config: Config, data: Path, folder: Path) -> dict[str, int]:
-    """Write `wordpiece/`, `words/` with `vectors.npy`, and ids of the splits."""
+    """Write `wordpiece/`, `words/` with their vectors, and ids of the splits."""
     from kdmatch.text.vocabulary import (
         build_vocabulary,
         build_wordpiece_vocabulary,
@@ -47,6 +49,9 @@ def prepare_text(config: Config, data: Path, folder: Path) -> dict[str, int]:
     vocabulary = build_vocabulary(counts, chosen.vocabulary_size, chosen.min_count)
     words = WordEncoder(vocabulary, chosen.max_query_words, chosen.max_document_words, spelling)
     words.save(folder / "words")
+    if chosen.encoder is not None:
+        read = SentenceEncoder(chosen.encoder).encode(vocabulary)
+        np.save(folder / "words" / ENCODED, read.astype(np.float16))
 
     def train_vectors(encoder: WordPieceEncoder | WordEncoder, length: int) -> None:
         vectors = train_word2vec(

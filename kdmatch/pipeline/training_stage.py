@@ -23,14 +23,15 @@ from kdmatch.models.pretrained import resolve_pretrained, start_from_pretrained
 from kdmatch.models.registry import build_matcher, load_matcher, matcher_class, save_matcher
 from kdmatch.models.starts import (
     start_from_encoder,
+    start_from_joined_vectors,
     start_from_teacher,
-    start_from_teachers_words,
     start_from_vectors,
+    words_of_teacher,
 )
 from kdmatch.models.textcnn import TextCnnMatcher
 from kdmatch.pipeline.config.models import ModelConfig, TrainingConfig
 from kdmatch.pipeline.model_checks import check_start
-from kdmatch.pipeline.text_stage import load_ids
+from kdmatch.pipeline.text_stage import ENCODED, load_ids
 from kdmatch.teachers.scores import Standard
 from kdmatch.text.pieces import word_pieces
 from kdmatch.text.traits import set_vocabulary
@@ -195,17 +196,12 @@ def start_matcher(model: ModelConfig, text: Path, teacher: Path | None = None) -
     set_vocabulary(matcher, vocabulary, ids)
     if model.start == "scratch":
         return matcher
-    if model.start == "vectors" and isinstance(matcher, TextCnnMatcher | BertMatcher):
+    if isinstance(matcher, TextCnnMatcher):
+        _start_words(matcher, model.start, text, vocabulary, teacher)
+    elif model.start == "vectors" and isinstance(matcher, BertMatcher):
         start_from_vectors(matcher, np.load(text / kind / "vectors.npy"))
-    elif model.start == "teacher" and isinstance(matcher, AlbertMatcher | TextCnnMatcher):
-        assert teacher is not None
-        source = load_matcher(teacher)
-        assert isinstance(source, BertMatcher)
-        if isinstance(matcher, TextCnnMatcher):
-            pieces = word_pieces(vocabulary, _vocabulary(text, "wordpiece"))
-            vectors = np.load(text / "words" / "vectors.npy")
-            start_from_teachers_words(matcher, source, vectors, pieces)
-            return matcher
+    elif model.start == "teacher" and isinstance(matcher, AlbertMatcher):
+        source = _teacher(teacher)
         counts = np.bincount(ids.values["token_ids"], minlength=size)
         start_from_teacher(matcher, source, (model.take_layers or [0])[0], counts)
     elif model.start == "pretraining" and isinstance(matcher, BertMatcher):
@@ -215,6 +211,34 @@ def start_matcher(model: ModelConfig, text: Path, teacher: Path | None = None) -
     elif isinstance(matcher, BertMatcher):
         start_from_pretrained(matcher, resolve_pretrained(model.start), model.take_layers)
     return matcher
+
+
+def _start_words(
+    matcher: TextCnnMatcher,
+    start: str,
+    text: Path,
+    vocabulary: Sequence[str],
+    teacher: Path | None,
+) -> None:
+    """Word vectors of a TextCNN: all that the run has of each word."""
+    vectors = np.load(text / "words" / "vectors.npy")
+    read: dict[str, np.ndarray] = {}
+    if (encoded := text / "words" / ENCODED).is_file():
+        read["the encoder"] = np.load(encoded)
+    if start == "teacher":
+        pieces = word_pieces(vocabulary, _vocabulary(text, "wordpiece"))
+        read["the teacher"] = words_of_teacher(_teacher(teacher), pieces)
+    if read:
+        start_from_joined_vectors(matcher, vectors, read)
+    else:
+        start_from_vectors(matcher, vectors)
+
+
+def _teacher(folder: Path | None) -> BertMatcher:
+    assert folder is not None
+    source = load_matcher(folder)
+    assert isinstance(source, BertMatcher)
+    return source
 
 
 def _vocabulary(text: Path, kind: str) -> list[str]:

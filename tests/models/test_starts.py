@@ -11,9 +11,10 @@ from kdmatch.models.albert import AlbertMatcher
 from kdmatch.models.bert import BertMatcher
 from kdmatch.models.pretrained import resolve_pretrained, start_from_pretrained
 from kdmatch.models.starts import (
+    start_from_joined_vectors,
     start_from_teacher,
-    start_from_teachers_words,
     start_from_vectors,
+    words_of_teacher,
 )
 from kdmatch.models.textcnn import TextCnnMatcher
 
@@ -191,7 +192,8 @@ def test_a_text_cnn_begins_with_word2vec_and_its_teachers_words():
     vectors[0] = 0
     pieces = [[], [], *([i + 8] for i in range(2, 29)), [10, 20]]
     student = TextCnnMatcher(vocabulary_size=30, embedding_dim=20, filters=4, widths=(1,))
-    start_from_teachers_words(student, teacher, vectors, pieces)
+    read = {"the teacher": words_of_teacher(teacher, pieces)}
+    start_from_joined_vectors(student, vectors, read)
     found = numpy(student.word_embedding.embeddings)
     assert found.std() == pytest.approx(vectors.std(), rel=1e-3)
     assert not found[0].any()
@@ -204,13 +206,13 @@ def test_a_text_cnn_begins_with_word2vec_and_its_teachers_words():
     assert cosine(found, 2, 29) > cosine(vectors, 2, 29) / 2 + 0.15  # a piece of two is shared
     # Whole, the two parts keep their cosines: 12 + 16 directions hold all.
     whole = TextCnnMatcher(vocabulary_size=30, embedding_dim=28, filters=4, widths=(1,))
-    start_from_teachers_words(whole, teacher, vectors, pieces)
+    start_from_joined_vectors(whole, vectors, read)
     rows, centred = numpy(whole.word_embedding.embeddings), vectors - vectors[1:].mean(axis=0)
-    read = tokens[[10, 11]] - tokens[[p for ids in pieces[2:29] for p in ids]].mean(axis=0)
-    assert abs(cosine(rows, 2, 3) - (cosine(centred, 2, 3) + cosine(read, 0, 1)) / 2) < 0.1
+    pair = tokens[[10, 11]] - tokens[[p for ids in pieces[2:29] for p in ids]].mean(axis=0)
+    assert abs(cosine(rows, 2, 3) - (cosine(centred, 2, 3) + cosine(pair, 0, 1)) / 2) < 0.1
     large = TextCnnMatcher(vocabulary_size=30, embedding_dim=29, filters=4, widths=(1,))
-    with pytest.raises(UserError, match="embedding_dim 29 is more than"):
-        start_from_teachers_words(large, teacher, vectors, pieces)
+    with pytest.raises(UserError, match=r"embedding_dim 29 is more than .*12, the teacher 16"):
+        start_from_joined_vectors(large, vectors, read)
 
 
 def test_word_vectors_are_loaded():

@@ -152,6 +152,9 @@ def test_a_sentence_encoder_that_does_not_fit_is_said_before_anything_is_done(
     config = load_config(tiny, [f"gbdt.sentences={source}", f"gbdt.components={components}"])
     with pytest.raises(UserError, match=f"gbdt.sentences: .*{message}"):
         run(config, tmp_path / "run", Console(quiet=True))
+    config = load_config(tiny, [f"text.words.encoder={tmp_path / 'none'}"])
+    with pytest.raises(UserError, match=r"text\.words\.encoder: .*none"):
+        run(config, tmp_path / "run", Console(quiet=True))
     assert not (tmp_path / "run").exists()
 
 

@@ -59,6 +59,8 @@ class WordsConfig(Section):
         min_count: rarer ones are left out.
         max_query_words, max_document_words: words of each side kept.
         dimension, epochs, window: Word2Vec's; 0 epochs starts at random.
+        encoder: a pre-trained sentence encoder whose vectors of words, each read alone, a TextCNN
+            that starts from vectors or the teacher has beside Word2Vec's: as `gbdt.sentences`.
     """
 
     vocabulary_size: int = Field(default=50_000, ge=100)
@@ -68,6 +70,7 @@ class WordsConfig(Section):
     dimension: int = Field(default=128, ge=8)
     epochs: int = Field(default=8, ge=0)
     window: int = Field(default=5, ge=1)
+    encoder: Annotated[str | None, AddedLater()] = None
 
 
 class TextConfig(Section):

@@ -51,8 +51,9 @@ class ModelConfig(Section):
         arguments: constructor arguments that override it.
         start: "scratch", "teacher" (ALBERT: embedding and a layer of the BERT
             teacher; TextCNN: Word2Vec and the teacher's word pieces), "vectors"
-            (Word2Vec), "pretraining" (the run's own), or a Hugging Face directory
-            (`package:NAME/SUB` inside a Python package).
+            (Word2Vec; both with what `text.words.encoder` reads), "pretraining" (the
+            run's own), or a Hugging Face directory (`package:NAME/SUB` inside a
+            Python package).
         take_layers: layers of the start to take, counted from 0.
         training: TrainingConfig.
     """
