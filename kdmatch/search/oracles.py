@@ -46,10 +46,8 @@ def make_oracle(
 ) -> SafeOracle:
     """The oracle that a config asks for.
 
-    Bayesian optimization draws a quarter of the trials at random first (at
-    most KerasTuner's three a dimension, which could be all of them), and takes
-    a twentieth of the variance for noise, since two seeds of one setting
-    differ by about as much. No rung of Hyperband is shorter than the longest
+    Bayesian optimization draws a quarter of the trials at random first (at most KerasTuner's three
+    a dimension, which could be all of them). No rung of Hyperband is shorter than the longest
     warm-up, or it would prefer short ones.
     """
     trials = search.trials or (None if search.hours else DEFAULT_TRIALS)
@@ -72,6 +70,6 @@ def make_oracle(
     else:
         dimensions = len(space.space) - 1
         points = min(3 * dimensions, max(4, (trials or 4 * dimensions) // 4))
-        oracle = BayesianSearch(max_trials=trials, num_initial_points=points, alpha=0.05, **common)
+        oracle = BayesianSearch(max_trials=trials, num_initial_points=points, **common)
     oracle.prepare(dict(space.values), search.hours, on_end)
     return oracle

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import keras_tuner
+import numpy as np
 import pytest
 from keras_tuner.engine.trial import Trial, TrialStatus
 
@@ -252,3 +253,27 @@ def test_where_the_upper_half_ties_lower_scores_still_differ(tmp_path: Path) -> 
     worth = [worth for _, worth in sorted(oracle._worth().items(), key=lambda x: x[0].trial_id)]
     assert worth[:6] == [0.2, 0.5, 0.9, 0.9, 0.9, 0.9]
     assert worth[6] < 0.2
+
+
+def test_bayesian_search_weighs_points_that_can_be_tried(tmp_path: Path) -> None:
+    space = keras_tuner.HyperParameters()
+    space.Choice("soft", ["mse", "ranknet", "listwise"])
+    space.Float("rate", 1e-4, 4e-3, default=1e-3, sampling="log")
+    space.Float("temperature", 0.5, 4.0, parent_name="soft", parent_values=["ranknet", "listwise"])
+    space.Int("filters", 64, 256)
+    oracle = make_oracle(SearchConfig(tuner="bayesian", trials=60), space)
+    assert isinstance(oracle, BayesianSearch)
+    best = np.array([[0.5, 0.3, 0.9, 0.2], [1 / 6, 1.0, 0.4, 0.0]])
+    points = oracle._candidates(best, np.random.default_rng(0))
+    assert points.min() >= 0
+    assert points.max() <= 1
+    assert set(np.round(points[:, 0], 6)) == {0.166667, 0.5, 0.833333}
+    does_not_count = np.isclose(points[:, 0], 1 / 6)
+    default = oracle._nonfixed_space()[2].value_to_prob(0.5)
+    assert (points[does_not_count, 2] == default).all()
+    assert np.unique(points[~does_not_count, 2]).size > 1000
+    for point in points[::500]:
+        values = oracle._vector_to_values(point)
+        assert ("temperature" in values) == (values["soft"] != "mse")
+    near = np.linalg.norm(points[:, None] - best, axis=2).min(axis=1) < 0.1
+    assert near[2000:].mean() > 5 * near[:2000].mean()
