@@ -8,12 +8,20 @@ from keras import layers, ops
 
 from kdmatch.models.coverage import Coverage
 from kdmatch.models.details import DetailedMatchSegments
-from kdmatch.models.head import masked_max_pool, masked_mean_pool, score_head
+from kdmatch.models.head import (
+    compared_pools,
+    masked_max_pool,
+    masked_mean_pool,
+    score_head,
+)
 from kdmatch.models.match import MatchSegments
 from kdmatch.models.matcher import Matcher, dtype_argument
 from kdmatch.models.tables import TokenTraits, WordSpelling
 
-_NOT_THE_BACKBONES = ("head_dim", "match_segments", "match_details", "match_coverage")
+_NOT_THE_BACKBONES = (
+    *("head_dim", "match_segments", "match_details", "match_coverage"),
+    "match_sides",
+)
 
 
 class EncoderMatcher(Matcher):
@@ -82,6 +90,9 @@ class EncoderMatcher(Matcher):
         )
         hidden = encoded["sequence_output"] if isinstance(encoded, dict) else encoded
         pools = [hidden[:, 0], masked_max_pool(hidden, mask), masked_mean_pool(hidden, mask)]
+        if arguments["match_sides"]:
+            both = [ops.logical_and(mask, ops.equal(inputs["segment_ids"], s)) for s in (0, 1)]
+            pools += compared_pools([hidden, hidden], both)[2:]
         if spelling is not None:
             tokens = {
                 "ids": inputs["token_ids"],

@@ -1,5 +1,6 @@
 """Pools and the scoring head that every matcher ends in."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -20,6 +21,27 @@ def masked_mean_pool(hidden: Any, mask: Any) -> Any:
     """Mean over real positions; zeros where there are none."""
     inside = ops.expand_dims(ops.cast(mask, hidden.dtype), -1)
     return ops.sum(hidden * inside, axis=1) / ops.maximum(ops.sum(inside, axis=1), 1.0)
+
+
+def compared_pools(hidden: Sequence[Any], masks: Sequence[Any]) -> list[Any]:
+    """Max and mean pools `q`, `d` of a query and a document, as `q, d, |q − d|, q · d`.
+
+    Args:
+        hidden: both sides' vectors, `(batch, length, h)` each.
+        masks: where each has tokens, `(batch, length)`.
+
+    Returns:
+        four tensors `(batch, 2h)`.
+
+    Reference:
+        Conneau et al., "Supervised learning of universal sentence representations
+        from natural language inference data", 2017.
+    """
+    q, d = (
+        ops.concatenate([masked_max_pool(own, mask), masked_mean_pool(own, mask)], axis=-1)
+        for own, mask in zip(hidden, masks, strict=True)
+    )
+    return [q, d, ops.abs(q - d), q * d]
 
 
 def score_head(features: Any, units: int, dropout: float) -> Any:

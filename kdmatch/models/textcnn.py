@@ -9,7 +9,12 @@ from keras import layers, ops
 from kdmatch.models.characters import CharacterCoverage
 from kdmatch.models.coverage import Coverage
 from kdmatch.models.details import DetailedMatchChannels
-from kdmatch.models.head import masked_max_pool, masked_mean_pool, score_head
+from kdmatch.models.head import (
+    compared_pools,
+    masked_max_pool,
+    masked_mean_pool,
+    score_head,
+)
 from kdmatch.models.match import MatchChannels, SimilarityKernels
 from kdmatch.models.matcher import Matcher, dtype_argument
 from kdmatch.models.tables import TokenTraits, WordCharacters, WordSpelling
@@ -175,11 +180,7 @@ class TextCnnMatcher(Matcher):
 
     @staticmethod
     def _compare(hidden: list[Any], masks: list[Any], filters: int, dtype: Any) -> list[Any]:
-        q, d = (
-            ops.concatenate([masked_max_pool(h, m), masked_mean_pool(h, m)], axis=-1)
-            for h, m in zip(hidden, masks, strict=True)
-        )
-        return [q, d, ops.abs(q - d), q * d]
+        return compared_pools(hidden, masks)
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, **self._arguments}

@@ -65,7 +65,7 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "bert_covered": (
         "bert_2l_64",
         "wordpiece",
-        {**ENCODER_SIZE, "match_coverage": True, "match_details": True},
+        {**ENCODER_SIZE, "match_coverage": True, "match_details": True, "match_sides": True},
     ),
     "textcnn_covered": (
         "textcnn_64",
@@ -204,6 +204,18 @@ def test_a_row_of_padding_alone_is_finite_and_leaves_others_be(exported):
     assert np.isfinite(scores[3])
     alone = tokens(**{name: one[3:] for name, one in more.items()})["score"].numpy()
     assert alone == pytest.approx(scores[3:], abs=2e-6)
+
+
+def test_a_side_without_tokens_scores_as_keras_does(exported):
+    matcher, encoder, loaded, _ = exported
+    ids = encoder(**strings(PAIRS[:3]))
+    if "token_ids" in ids:
+        query = ids["segment_ids"] == 0
+        lacking = {name: tf.where(query, one, 0) for name, one in ids.items()}
+    else:
+        lacking = {**ids, "document_ids": tf.zeros_like(ids["document_ids"])}
+    found = loaded.signatures["tokens"](**lacking)["score"].numpy()
+    assert np.abs(found - matcher(lacking).numpy()).max() <= 1e-5
 
 
 def test_nothing_is_left_to_restore(exported):

@@ -69,6 +69,7 @@ class Transformer(nn.Module):
         self.details = config.get("match_details")
         self.traits = Traits(weights) if "traits/stems" in weights else None
         self.spelling = Spelling(weights) if config.get("match_coverage") else None
+        self.match_sides = config.get("match_sides", False)
         self.tokens, self.positions, self.segments = (
             nn.Embedding.from_pretrained(weights[f"{part}_embedding/embeddings"])
             for part in ("token", "position", "segment")
@@ -100,6 +101,8 @@ class Transformer(nn.Module):
             for layer in self.layers:
                 x = layer(x, mask)
         pooled = [x[:, 0], *_pools(x, mask)]
+        if self.match_sides:
+            pooled += _compared([x, x], [mask & (sides == one) for one in (0, 1)])[2:]
         if self.spelling is not None and self.traits is not None:
             told = {
                 **self.traits.of(tokens),
@@ -241,8 +244,7 @@ class TextCnn(nn.Module):
         return torch.cat(found, 1).transpose(1, 2) * mask[..., None]
 
     def _compare(self, hidden: list[Tensor], masks: list[Tensor]) -> list[Tensor]:
-        q, d = (torch.cat(_pools(h, m), -1) for h, m in zip(hidden, masks, strict=True))
-        plain = [q, d, (q - d).abs(), q * d]
+        plain = _compared(hidden, masks)
         if self.attend is None or self.compare is None:
             return plain
         keys = [self.attend(h) for h in hidden]
@@ -260,6 +262,11 @@ def _pools(hidden: Tensor, mask: Tensor) -> list[Tensor]:
     inside = mask[..., None]
     highest = hidden.masked_fill(~inside, -1e4).amax(1) * mask.any(1, keepdim=True)
     return [highest, (hidden * inside).sum(1) / inside.sum(1).clamp_min(1)]
+
+
+def _compared(hidden: list[Tensor], masks: list[Tensor]) -> list[Tensor]:
+    q, d = (torch.cat(_pools(h, m), -1) for h, m in zip(hidden, masks, strict=True))
+    return [q, d, (q - d).abs(), q * d]
 
 
 def _linear(kernel: Tensor, bias: Tensor) -> nn.Linear:
