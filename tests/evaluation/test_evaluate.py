@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -188,11 +187,18 @@ def test_missing_scores_labels_and_names_are_named() -> None:
         )
 
 
-def test_latency_percentiles() -> None:
-    calls = []
-    found = latency_ms(lambda: (calls.append(1), time.sleep(0.001)), repeats=5, warmup=2)
+def test_latency_percentiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Milliseconds of the calls after the warm-up; the clock is the test's own."""
+    now, calls = [0.0], []
+
+    def call() -> None:
+        calls.append(1)
+        now[0] += 9.0 if len(calls) <= 2 else 0.001 * (len(calls) - 2)
+
+    monkeypatch.setattr("kdmatch.evaluation.latency.time.perf_counter", lambda: now[0])
+    found = latency_ms(call, repeats=5, warmup=2)
     assert len(calls) == 7
-    assert 1.0 <= found["p50"] <= found["p95"] <= found["p99"] < 1000
+    assert found == pytest.approx({"p50": 3.0, "p95": 4.8, "p99": 4.96})
 
 
 def test_needs_neither_tensorflow_nor_keras() -> None:
