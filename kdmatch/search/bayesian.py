@@ -104,9 +104,10 @@ class BayesianSearch(SafeOracle, BayesianOptimizationOracle):
         completed = sum(t.status == TrialStatus.COMPLETED for t in self.trials.values())
         if completed < self.num_initial_points:
             return super().populate_space(trial_id)
-        x, y = map(np.nan_to_num, self._vectorize_trials())
         with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
-            self.gpr.fit(x, y)  # a length or the noise at its bound is no fault
+            # A length or the noise at its bound is no fault. Also fits, for trials that run.
+            x, y = map(np.nan_to_num, self._vectorize_trials())
+            self.gpr.fit(x, y)
         best = x[np.argsort(self.gpr.predict(x), kind="stable")[:_BEST]]
         points = self._candidates(best, np.random.default_rng([self.seed, len(self.trials)]))
         mean, deviation = self.gpr.predict(points, return_std=True)
