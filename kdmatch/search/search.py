@@ -25,6 +25,7 @@ from kdmatch.search.crew import worker_command
 from kdmatch.search.oracles import make_oracle
 from kdmatch.search.record import (
     BEST,
+    Chosen,
     choose,
     epochs_of,
     finished_trials,
@@ -103,9 +104,9 @@ def search(
                     serving.close()  # workers from elsewhere need not wait any more
                 if verify:
                     verify_top(work, oracle, name, spaces[name], verify)
-                    found[name] |= _choice(oracle, folder)
-                    _write_result(folder, found[name])
                     chosen = choose(oracle, folder)
+                    found[name] |= _choice(chosen, oracle, folder)
+                    _write_result(folder, found[name])
                     console.stage(
                         "search", f"{name}: best on all rows is {chosen}; {folder / BEST}"
                     )
@@ -154,7 +155,7 @@ def _search_student(
 def _result(oracle: SafeOracle, student: str, folder: Path, console: Console) -> dict[str, Any]:
     """What a search found, written into its `search.json`."""
     best, own = _best(oracle, student, folder), with_own_values(oracle)
-    objective = oracle.objective.name
+    objective, chosen = oracle.objective.name, choose(oracle, folder)
     result = {
         "trials": len(oracle.trials),
         "best": best.trial_id,
@@ -164,19 +165,18 @@ def _result(oracle: SafeOracle, student: str, folder: Path, console: Console) ->
         "first_epochs": None if own is None else epochs_of(folder, own.trial_id, objective),
         "seconds": round(oracle.spent, 1),
         "file": str(folder / BEST),
-        **_choice(oracle, folder),
+        **_choice(chosen, oracle, folder),
     }
     _write_result(folder, result)
     said = f"{student}: best on the sample is trial {best.trial_id}"
-    if (chosen := choose(oracle, folder)) is not None and chosen.among:
+    if chosen is not None and chosen.among:
         said += f", on all rows {chosen}"
     console.stage("search", f"{said}; {folder / BEST}")
     return result
 
 
-def _choice(oracle: SafeOracle, folder: Path) -> dict[str, Any]:
+def _choice(chosen: Chosen | None, oracle: SafeOracle, folder: Path) -> dict[str, Any]:
     """What is recommended, and the rows of the verification that it goes by."""
-    chosen = choose(oracle, folder)
     return {
         "chosen": None if chosen is None else asdict(chosen),
         "verify": verified_trials(finished_trials(oracle), folder),
