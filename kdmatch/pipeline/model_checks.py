@@ -11,11 +11,11 @@ from kdmatch.models.pretrained import (
     resolve_pretrained,
 )
 from kdmatch.models.registry import matcher_arguments, matcher_class
+from kdmatch.models.sentence_encoder import SentenceEncoder
 from kdmatch.models.textcnn import TextCnnMatcher
 from kdmatch.pipeline.config.models import ModelConfig
 from kdmatch.pipeline.config.run import Config
 from kdmatch.teachers.gbdt import GbdtRanker
-from kdmatch.teachers.sentences import SentenceEncoder
 
 
 def check_models(config: Config) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from kdmatch.data.rows import Labels
 from kdmatch.errors import UserError
 from kdmatch.models.pretrained import PRETRAINED_FILES
+from kdmatch.models.sentence_encoder import SentenceEncoder
 from kdmatch.pipeline.config.loader import dump_config
 from kdmatch.pipeline.config.models import ModelConfig
 from kdmatch.pipeline.config.run import Config
@@ -24,7 +25,6 @@ from kdmatch.pipeline.text_stage import prepare_text
 from kdmatch.pipeline.training_stage import encoder_kind, train_matcher, training_pairs
 from kdmatch.pipeline.transfer_stage import make_transfer
 from kdmatch.pipeline.work import LABELS_ONLY, Run, open_run
-from kdmatch.teachers.sentences import SentenceEncoder
 
 STAGES = (
     *("data", "text", "transfer", "pretraining", "gbdt", "teacher", "original", "scores"),

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 from kdmatch.data.ids import PairIds
 from kdmatch.errors import UserError
 from kdmatch.models.pretrained import resolve_pretrained
+from kdmatch.models.sentence_encoder import SentenceEncoder
 from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.data_stage import corpus_texts, query_texts
 from kdmatch.pipeline.model_checks import wordpiece_dimension
-from kdmatch.teachers.sentences import SentenceEncoder
 
 ENCODED = "encoded.npy"
 _ENCODE_ROWS = 4096

@@ -9,11 +9,11 @@ import numpy as np
 def test_a_text_cnn_begins_with_what_an_encoder_reads_for_each_word(
     tiny: Path, tmp_path: Path, write_bert: Any
 ) -> None:
+    from kdmatch.models.sentence_encoder import SentenceEncoder
     from kdmatch.pipeline.config.loader import load_config
     from kdmatch.pipeline.console import Console
     from kdmatch.pipeline.run import run
     from kdmatch.pipeline.training_stage import start_matcher
-    from kdmatch.teachers.sentences import SentenceEncoder
 
     bert = tmp_path / "bert"
     bert.mkdir()
