@@ -277,3 +277,24 @@ def test_bayesian_search_weighs_points_that_can_be_tried(tmp_path: Path) -> None
         assert ("temperature" in values) == (values["soft"] != "mse")
     near = np.linalg.norm(points[:, None] - best, axis=2).min(axis=1) < 0.1
     assert near[2000:].mean() > 5 * near[:2000].mean()
+
+
+@pytest.mark.parametrize("tuner", ["bayesian", "random"])
+def test_bayesian_search_finds_out_which_parameters_matter(tmp_path: Path, tuner: str) -> None:
+    """Two of six do, and one choice; scores are noisy. Chance stays far below."""
+    space = keras_tuner.HyperParameters()
+    for name in "abcdef":
+        space.Float(name, 0.0, 1.0)
+    space.Choice("kind", ["x", "y", "z"])
+    oracle = make_oracle(SearchConfig(tuner=tuner, trials=28), space)
+    oracle._set_project_dir(str(tmp_path), "study")
+    noise, reached = np.random.default_rng(0), []
+    for _ in range(28):
+        trial = oracle.create_trial("t")
+        at = trial.hyperparameters.values
+        reached.append(1 - (at["b"] - 0.7) ** 2 - (at["f"] - 0.2) ** 2 - 0.3 * (at["kind"] != "y"))
+        oracle.update_trial(trial.trial_id, {"auc": reached[-1] + noise.normal(0, 0.01)})
+        trial.status = TrialStatus.COMPLETED
+        oracle.end_trial(trial)
+    late = np.median(reached[16:])
+    assert late > 0.95 if tuner == "bayesian" else late < 0.8
