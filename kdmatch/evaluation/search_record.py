@@ -3,9 +3,12 @@
 import csv
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+_END = 0.02
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,32 @@ class SearchRecord:
             if all(trial[name] == self.trials[0][name] for name in self.parameters)
         ]
         return alike[-1] if alike else None
+
+
+def at_ends(
+    parameters: Mapping[str, Mapping[str, Any]], values: Mapping[str, Any]
+) -> dict[str, float]:
+    """Parameters whose values stand at an end of their ranges, beyond which may be better ones.
+
+    An end at 0 is none: nothing lies beyond.
+
+    Args:
+        parameters: as of `SearchRecord`.
+        values: a trial's; others than those of the parameters are passed over.
+
+    Returns:
+        name to value.
+    """
+    found = {}
+    for name, one in parameters.items():
+        value, low, high = values.get(name), one["low"], one["high"]
+        if one["choices"] is not None or value is None or not low < high:
+            continue
+        scale = math.log if one["sampling"] == "log" else float
+        share = (scale(value) - scale(low)) / (scale(high) - scale(low))
+        if share > 1 - _END or (share < _END and low != 0):
+            found[name] = value
+    return found
 
 
 def read_searches(run: Path) -> list[SearchRecord]:

@@ -5,7 +5,7 @@ from typing import Any
 from markupsafe import Markup
 
 from kdmatch.evaluation import search_figures
-from kdmatch.evaluation.search_record import SearchRecord
+from kdmatch.evaluation.search_record import SearchRecord, at_ends
 
 
 def search_view(search: SearchRecord, key: str) -> dict[str, Any]:
@@ -20,6 +20,7 @@ def search_view(search: SearchRecord, key: str) -> dict[str, Any]:
         "record": search,
         "trials": ended + others,
         "own_is_shorter": _is_shorter(search.own, search.best),
+        "at_ends": at_ends(search.parameters, search.best or {}),
         "failed": sum(trial["status"] == "failed" for trial in search.trials),
         "stopped": sum(trial["status"] == "stopped" for trial in search.trials),
         **{name: None if svg is None else Markup(svg) for name, svg in figures.items()},

@@ -12,6 +12,7 @@ from keras_tuner.engine.trial import Trial
 
 from kdmatch.errors import UserError
 from kdmatch.evaluation.report import write_report
+from kdmatch.evaluation.search_record import at_ends
 from kdmatch.evaluation.search_report import write_search_report
 from kdmatch.files import read_json, write_json
 from kdmatch.pipeline.config.loader import dump_config
@@ -172,6 +173,14 @@ def _result(oracle: SafeOracle, student: str, folder: Path, console: Console) ->
     if chosen is not None and chosen.among:
         said += f", on all rows {chosen}"
     console.stage("search", f"{said}; {folder / BEST}")
+    ends = at_ends(read_json(folder / "search.json")["parameters"], best.hyperparameters.values)
+    if ends:
+        stand = ", ".join(f"{name} ({value:g})" for name, value in ends.items())
+        console.stage(
+            "search",
+            f"{student}: at an end of its range stands {stand}; better ones may lie beyond, in a "
+            "wider search.space",
+        )
     return result
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kdmatch.evaluation.report import write_report
-from kdmatch.evaluation.search_record import read_searches
+from kdmatch.evaluation.search_record import at_ends, read_searches
 from kdmatch.evaluation.search_report import write_search_report
 
 RATE = {"low": 1e-4, "high": 4e-3, "sampling": "log", "choices": None, "start": 3e-4}
@@ -65,6 +65,18 @@ def test_a_runs_report_shows_its_search(make_run: Callable[..., Path], tmp_path:
     assert "&lt;b&gt;collapsed&lt;/b&gt; in epoch 2" in page
     assert "rank correlation -0.50" in page
     assert "trial_0" not in page  # no training curve for every trial
+    assert "At an end of its range" not in page
+
+
+def test_values_at_an_end_of_their_ranges_are_named(tmp_path: Path) -> None:
+    best = {**TRIALS[3], "training.learning_rate": 3.99e-3}
+    write_search(tmp_path, [*TRIALS[:3], best])
+    page = write_search_report(tmp_path, tmp_path / "report.html").read_text("utf-8")
+    assert "At an end of its range stands training.learning_rate (0.00399): better" in page
+    share = {"low": 0.0, "high": 0.3, "sampling": "linear", "choices": None, "start": 0.1}
+    space = {"rate": RATE, "share": share, "hard": HARD}
+    assert at_ends(space, {"rate": 1e-4, "share": 0.0, "hard": "both"}) == {"rate": 1e-4}
+    assert at_ends(space, {"rate": 1e-3, "share": 0.3, "tuner/epochs": 9}) == {"share": 0.3}
 
 
 def test_a_search_of_a_run_that_is_not_evaluated_has_its_own_page(tmp_path: Path) -> None:
