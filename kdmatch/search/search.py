@@ -38,7 +38,7 @@ from kdmatch.search.record import (
 from kdmatch.search.safe_oracle import FAILURES_IN_A_ROW, SafeOracle
 from kdmatch.search.space import Parameter, hyperparameters, space_of
 from kdmatch.search.study import Study
-from kdmatch.search.trial import TrialTrainer
+from kdmatch.search.trial import TrialTrainer, trial_schedule
 from kdmatch.search.tuner import StudentTuner
 from kdmatch.search.verify import verify_top
 
@@ -112,6 +112,8 @@ def search(
                         "search", f"{name}: best on all rows is {chosen}; {folder / BEST}"
                     )
                     _report(root, console)
+                else:
+                    _warn_of_short_trials(config, name, console)
     if (root / "metrics.json").exists():
         write_report([root], root / "report.html")
     return found
@@ -151,6 +153,18 @@ def _search_student(
     write_record(oracle, folder, config, student, space)
     _drop_checkpoints(folder)
     return oracle
+
+
+def _warn_of_short_trials(config: Config, student: str, console: Console) -> None:
+    """What is best after few steps is what learns fast, and need not be best after many."""
+    full = config.student(student).training
+    steps = trial_schedule(full, config).steps
+    if steps < full.steps:
+        console.stage(
+            "search",
+            f"{student}: trials took {steps:,} steps, the training takes {full.steps:,}, and what "
+            "learns fast is favoured; the same command with --verify-top 5 trains the best in full",
+        )
 
 
 def _result(oracle: SafeOracle, student: str, folder: Path, console: Console) -> dict[str, Any]:

@@ -92,6 +92,24 @@ def test_after_many_failures_a_search_says_what_to_do_and_goes_on(
     assert (found["trials"], len(StubTrainer.trained), found["first"]) == (12, 2, None)
 
 
+def test_short_trials_and_values_at_an_end_of_their_range_are_said(
+    searches: Any, tmp_path: Path, monkeypatch
+) -> None:
+    heard: list[str] = []
+    listening = Console(quiet=True)
+    monkeypatch.setattr(listening, "stage", lambda _, said: heard.append(said))
+    monkeypatch.setattr(searches, "at_ends", lambda *_: {"training.learning_rate": 4e-3})
+    monkeypatch.setattr(searches, "verify_top", lambda *_: [])
+    searches.search(config(), tmp_path, ["albert"], listening)
+    said = "\n".join(heard)
+    assert "albert: at an end of its range stands training.learning_rate (0.004)" in said
+    # √0.06 of 2,000 in nine equal parts.
+    assert "trials took 486 steps, the training takes 2,000" in said
+    heard.clear()
+    searches.search(config(), tmp_path, ["albert"], listening, verify=2)
+    assert "trials took" not in "\n".join(heard)
+
+
 def test_a_joined_worker_trains_the_student_that_is_searched_and_waits_between_two(
     searches: Any, tmp_path: Path, monkeypatch, free_port: int
 ) -> None:
