@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from kdmatch.evaluation.figures import _STYLE, _svg
 from kdmatch.evaluation.ranks import Floats
-from kdmatch.evaluation.search_record import SearchRecord
+from kdmatch.evaluation.search_record import SearchRecord, share_of_range
 
 _LINE, _BEST, _COLOURS = "#0072b2", "#d55e00", "viridis"
 
@@ -101,10 +101,7 @@ def positions(search: SearchRecord, name: str, trials: Sequence[dict[str, Any]])
             [np.nan if t[name] is None else labels.index(t[name]) / top for t in trials]
         )
     values = np.array([np.nan if t[name] is None else t[name] for t in trials], float)
-    low, high = parameter["low"], parameter["high"]
-    if parameter["sampling"] == "log":
-        values, low, high = np.log(values), np.log(low), np.log(high)
-    return (values - low) / (high - low)
+    return np.asarray(share_of_range(parameter, values))
 
 
 def _effect(axes: Axes, search: SearchRecord, name: str, ended: list[dict[str, Any]]) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 _END = 0.02
 
 
@@ -57,6 +59,18 @@ class SearchRecord:
         return alike[-1] if alike else None
 
 
+def share_of_range(parameter: Mapping[str, Any], values: Any) -> Any:
+    """Where numbers lie between the ends of a parameter's range, 0 to 1, by its sampling.
+
+    Args:
+        parameter: as of `SearchRecord`, without choices.
+        values: float or array.
+    """
+    scale = np.log if parameter["sampling"] == "log" else np.asarray
+    low, high = scale(parameter["low"]), scale(parameter["high"])
+    return (scale(values) - low) / (high - low)
+
+
 def at_ends(
     parameters: Mapping[str, Mapping[str, Any]], values: Mapping[str, Any]
 ) -> dict[str, float]:
@@ -76,8 +90,7 @@ def at_ends(
         value, low, high = values.get(name), one["low"], one["high"]
         if one["choices"] is not None or value is None or not low < high:
             continue
-        scale = math.log if one["sampling"] == "log" else float
-        share = (scale(value) - scale(low)) / (scale(high) - scale(low))
+        share = share_of_range(one, value)
         if share > 1 - _END or (share < _END and low != 0):
             found[name] = value
     return found

@@ -8,20 +8,13 @@ from keras import layers, ops
 
 from kdmatch.models.coverage import Coverage
 from kdmatch.models.details import DetailedMatchSegments
-from kdmatch.models.head import (
-    compared_pools,
-    masked_max_pool,
-    masked_mean_pool,
-    score_head,
-)
+from kdmatch.models.head import compared_pools, masked_max_pool, masked_mean_pool, score_head
 from kdmatch.models.match import MatchSegments
 from kdmatch.models.matcher import Matcher, dtype_argument
 from kdmatch.models.tables import TokenTraits, WordSpelling
 
-_NOT_THE_BACKBONES = (
-    *("head_dim", "match_segments", "match_details", "match_coverage"),
-    "match_sides",
-)
+_HEADS = ("head_dim", "match_coverage", "match_sides")
+_NOT_THE_BACKBONES = (*_HEADS, "match_segments", "match_details")
 
 
 class EncoderMatcher(Matcher):

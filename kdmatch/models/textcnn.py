@@ -9,12 +9,7 @@ from keras import layers, ops
 from kdmatch.models.characters import CharacterCoverage
 from kdmatch.models.coverage import Coverage
 from kdmatch.models.details import DetailedMatchChannels
-from kdmatch.models.head import (
-    compared_pools,
-    masked_max_pool,
-    masked_mean_pool,
-    score_head,
-)
+from kdmatch.models.head import compared_pools, masked_max_pool, masked_mean_pool, score_head
 from kdmatch.models.match import MatchChannels, SimilarityKernels
 from kdmatch.models.matcher import Matcher, dtype_argument
 from kdmatch.models.tables import TokenTraits, WordCharacters, WordSpelling
@@ -222,8 +217,7 @@ class CnnAttentionMatcher(TextCnnMatcher):
             h = hidden[own]
             seen = compare(ops.concatenate([h, found, ops.abs(h - found), h * found], axis=-1))
             pooled += [masked_max_pool(seen, masks[own]), masked_mean_pool(seen, masks[own])]
-        plain = TextCnnMatcher._compare(hidden, masks, filters, dtype)
-        return [*pooled, *plain[2:]]
+        return [*pooled, *compared_pools(hidden, masks)[2:]]
 
 
 def _column(mask: Any) -> Any:

@@ -201,13 +201,11 @@ def start_matcher(model: ModelConfig, text: Path, teacher: Path | None = None) -
     elif model.start == "vectors" and isinstance(matcher, BertMatcher):
         start_from_vectors(matcher, np.load(text / kind / "vectors.npy"))
     elif model.start == "teacher" and isinstance(matcher, AlbertMatcher):
-        source = _teacher(teacher)
+        source = _load_bert(teacher)
         counts = np.bincount(ids.values["token_ids"], minlength=size)
         start_from_teacher(matcher, source, (model.take_layers or [0])[0], counts)
     elif model.start == "pretraining" and isinstance(matcher, BertMatcher):
-        source = load_matcher(text.parent / "pretraining")
-        assert isinstance(source, BertMatcher)
-        start_from_encoder(matcher, source)
+        start_from_encoder(matcher, _load_bert(text.parent / "pretraining"))
     elif isinstance(matcher, BertMatcher):
         start_from_pretrained(matcher, resolve_pretrained(model.start), model.take_layers)
     return matcher
@@ -227,14 +225,14 @@ def _start_words(
         read["the encoder"] = np.load(encoded)
     if start == "teacher":
         pieces = word_pieces(vocabulary, _vocabulary(text, "wordpiece"))
-        read["the teacher"] = words_of_teacher(_teacher(teacher), pieces)
+        read["the teacher"] = words_of_teacher(_load_bert(teacher), pieces)
     if read:
         start_from_joined_vectors(matcher, vectors, read)
     else:
         start_from_vectors(matcher, vectors)
 
 
-def _teacher(folder: Path | None) -> BertMatcher:
+def _load_bert(folder: Path | None) -> BertMatcher:
     assert folder is not None
     source = load_matcher(folder)
     assert isinstance(source, BertMatcher)

@@ -72,7 +72,10 @@ def test_a_pair_in_the_tokenizer_s_own_template_is_the_same_row(tmp_path):
         (
             "albert_1l_64",
             "wordpiece",
-            {"hidden_dim": 16, "match_details": True, "match_coverage": True},
+            {
+                "hidden_dim": 16,
+                **dict.fromkeys(("match_details", "match_coverage", "match_sides"), True),
+            },
         ),
         (
             "textcnn_64",

@@ -58,6 +58,11 @@ def test_a_row_depends_on_its_pair_alone_and_survives_saving(bert, features, tmp
     assert features.transform([], []).shape == (0, len(features.names))
 
 
+def test_more_directions_than_the_encoder_has_are_refused(bert):
+    with pytest.raises(UserError, match=r"components is 9.*have 8"):
+        SentenceFeatures.fit(bert, DOCUMENTS, components=9)
+
+
 def test_what_is_known_is_not_read_again(features, monkeypatch):
     read: list[str] = []
     encode = SentenceEncoder.encode
