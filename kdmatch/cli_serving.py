@@ -85,8 +85,9 @@ def bench(
     engines: Annotated[
         str,
         typer.Option(
-            help="Engines, by commas; all that are installed by default, but for two SavedModels: "
-            "plain, without the inference graph, and bfloat16, with its products in bfloat16."
+            help="Engines, by commas; all that are installed by default, but for three: plain, "
+            "the SavedModel without the inference graph, bfloat16, with its products in bfloat16, "
+            "and grpc-bfloat16, the same over gRPC."
         ),
     ] = "",
     models: Annotated[str, typer.Option(help="Models, by commas; all that are exported.")] = "",

@@ -9,7 +9,7 @@ from kdmatch.files import file_hash, read_json, write_json
 from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.scoring import matcher_folder, model_config
 from kdmatch.pipeline.training_stage import encoder_kind
-from kdmatch.serving.engines import SAVED_MODEL_VARIANTS
+from kdmatch.serving.engines import SAVED_MODEL_VARIANTS, VARIANT_OF
 from kdmatch.serving.versions import latest_version
 
 
@@ -44,8 +44,8 @@ def artifact(root: Path, model: str, engine: str) -> Path:
         return base / "openvino" / "model.xml"
     if engine == "pytorch":
         return base / "pytorch" / "model.safetensors"
-    if engine in SAVED_MODEL_VARIANTS:
-        return base / engine / "1"
+    if variant := VARIANT_OF.get(engine):
+        return base / variant / "1"
     return base / str(latest_version(base))
 
 
@@ -60,7 +60,7 @@ def prepare(config: Config, root: Path, model: str, engine: str) -> str | None:
         return None
     matcher = matcher_folder(config, root, model)
     weights = matcher / "model.weights.h5"
-    written = path / "saved_model.pb" if engine in SAVED_MODEL_VARIANTS else path
+    written = path / "saved_model.pb" if engine in VARIANT_OF else path
     made_of, key = path.parent / "made_of.json", {"weights": file_hash(weights)}
     if written.is_file() and made_of.is_file() and read_json(made_of) == key:
         return None
@@ -84,12 +84,12 @@ def _export(
 
         export_torch(load_matcher(matcher), encoder, path.parent)
         return None
-    if variant := SAVED_MODEL_VARIANTS.get(engine):
+    if variant := VARIANT_OF.get(engine):
         from kdmatch.serving.export import export
 
         shutil.rmtree(path, ignore_errors=True)
         try:
-            export(load_matcher(matcher), encoder, path.parent, version=1, **variant)
+            export(load_matcher(matcher), encoder, path.parent, version=1, **SAVED_MODEL_VARIANTS[variant])
         except UserError as error:  # a CNN has no graph in bfloat16
             return str(error)
         return None

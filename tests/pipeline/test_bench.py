@@ -82,19 +82,20 @@ def test_products_in_bfloat16_are_measured_where_the_model_has_them(
     run: Path, tmp_path: Path
 ) -> None:
     numbers = tmp_path / "bench.json"
-    options = ("--engines", "savedmodel,bfloat16", "--models", "albert,textcnn")
+    options = ("--engines", "savedmodel,bfloat16,grpc-bfloat16", "--models", "albert,textcnn")
     output = bench(run, *options, "--documents", "2", "--json", str(numbers))
     found = json.loads(numbers.read_text("utf-8"))
     measured = [(row["model"], row["engine"]) for row in found["rows"]]
-    here = [("albert", "savedmodel"), ("albert", "bfloat16"), ("textcnn", "savedmodel")]
-    assert measured == here
+    here = [("albert", engine) for engine in ("savedmodel", "bfloat16", "grpc-bfloat16")]
+    assert measured == [*here, ("textcnn", "savedmodel")]
     assert "textcnn, bfloat16: text_cnn_matcher has no graph in bfloat16" in output
-    (agreement,) = found["agreement"]
-    assert 0 < agreement["max_difference"] < 0.05
+    in_process, served = (one["max_difference"] for one in found["agreement"])
+    assert 0 < in_process < 0.05
+    assert served == in_process  # the same export
 
 
 def test_variants_of_the_savedmodel_are_measured_where_they_are_asked_for() -> None:
-    variants = {"plain", "bfloat16"}
+    variants = {"plain", "bfloat16", "grpc-bfloat16"}
     assert set(engines.ENGINES) - set(BenchOptions().engines) == variants
 
 

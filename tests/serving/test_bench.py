@@ -113,6 +113,24 @@ def test_of_few_calls_there_is_no_p99_and_scores_that_differ_are_told():
     assert markdown_bench(bench).splitlines()[-1].endswith("| nan |")
 
 
+def test_the_table_has_cold_starts_with_the_warmup_file_first():
+    rows = [row("albert", engine, 1, np.full(100, 2.0)) for engine in ("savedmodel", "onnxruntime")]
+    cold_start = [
+        {"warmup": False, "load_ms": 1900.4, "first_ms": 283.0, "engine": "savedmodel"},
+        {"warmup": True, "load_ms": 2200.0, "first_ms": 2.5, "engine": "savedmodel"},
+        {"warmup": None, "load_ms": 310.0, "first_ms": 4.0, "engine": "onnxruntime"},
+    ]
+    bench = {"rows": rows, "cold_start": [{"model": "albert", **one} for one in cold_start]}
+    assert markdown_bench(bench).splitlines() == [
+        "| model | engine | 1 doc | docs/s | peak MB | load ms | first ms |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+        "| albert | savedmodel | 2.00 / 2.00 | 500 | – | 2,200 / 1,900 | 2.50 / 283 |",
+        "| albert | onnxruntime | 2.00 / 2.00 | 500 | – | 310 | 4.00 |",
+    ]
+    bench["cold_start"].pop()  # that engine's start failed
+    assert markdown_bench(bench).splitlines()[-1].endswith("| – | – | – |")
+
+
 def test_scorers_are_timed_on_the_same_pages():
     """A slow one sees fewer; on pages that it did not see, the others do not count either."""
     pages = [("q", ["d"] * (1 + number)) for number in range(60)]

@@ -1,6 +1,6 @@
 """The table of a bench, for a terminal and for a README."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -16,9 +16,10 @@ def bench_table(bench: Mapping[str, Any]) -> Table:
     """A `bench.json` as a table: a line for each model and engine, a column for each size.
 
     A cell is `p50 / p99` in ms, of fewer than 100 calls without a p99 and with their
-    number; then documents a second on the largest page and the peak memory. Where an
-    engine's scores differ from the reference's by more than 0.001, a last
-    column says by how much.
+    number; then documents a second on the largest page, the peak memory and, where cold starts
+    were measured, the ms that a load and the first call after it took, with the warm-up file and
+    without where there is one. Where an engine's scores differ from the reference's by more than
+    0.001, a last column says by how much.
     """
     headings, lines = _cells(bench)
     table = Table(
@@ -66,8 +67,11 @@ def _cells(bench: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         for one in bench.get("agreement") or ()
         if not one["max_difference"] <= _AGREES  # NaN does not agree
     }
-    if differences:
-        headings.append("scores off by")
+    starts: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for one in bench.get("cold_start") or ():
+        starts.setdefault((one["model"], one["engine"]), []).append(one)
+    headings += ["load ms", "first ms"] if starts else []
+    headings += ["scores off by"] if differences else []
     lines = []
     for (model, engine), found in by_pair.items():
         largest = found[max(found)]
@@ -76,9 +80,20 @@ def _cells(bench: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
             [model, engine]
             + [_latency(found.get(size)) for size in sizes]
             + [f"{largest['documents_per_second']:,.0f}", f"{peak:,.0f}" if peak else "–"]
+            + (_cold(starts.get((model, engine), ())) if starts else [])
             + ([differences.get((model, engine), "")] if differences else [])
         )
     return headings, lines
+
+
+def _cold(starts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Load and first call in ms, the start with the warm-up file first."""
+    ordered = sorted(starts, key=lambda one: not one["warmup"])
+    return [
+        " / ".join(f"{one['load_ms']:,.0f}" for one in ordered) or formatting.MISSING,
+        " / ".join(formatting.milliseconds(one["first_ms"]) for one in ordered)
+        or formatting.MISSING,
+    ]
 
 
 def _latency(row: Mapping[str, Any] | None) -> str:

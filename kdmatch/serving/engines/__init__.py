@@ -58,6 +58,11 @@ SAVED_MODEL_VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "plain": {"graph": "keras"},
     "bfloat16": {"precision": "bfloat16"},
 }
+# Engines that load such a SavedModel, and which.
+VARIANT_OF: Mapping[str, str] = {
+    **{name: name for name in SAVED_MODEL_VARIANTS},
+    "grpc-bfloat16": "bfloat16",
+}
 
 
 @dataclass(frozen=True)
@@ -83,12 +88,11 @@ ENGINES: Mapping[str, EngineEntry] = {
     ),
     "openvino": EngineEntry(f"{__name__}.openvino", ("openvino", "tokenizers"), "openvino"),
     "pytorch": EngineEntry(f"{__name__}.pytorch", ("torch", "tokenizers"), "torch"),
-    **{
-        name: EngineEntry(f"{__name__}.savedmodel", ("tensorflow",), "tensorflow")
-        for name in SAVED_MODEL_VARIANTS
-    },
+    "plain": EngineEntry(f"{__name__}.savedmodel", ("tensorflow",), "tensorflow"),
+    "bfloat16": EngineEntry(f"{__name__}.savedmodel", ("tensorflow",), "tensorflow"),
+    "grpc-bfloat16": EngineEntry(f"{__name__}.grpc_server", ("tensorflow", "grpc"), "grpcio"),
 }
-DEFAULT_ENGINES = tuple(name for name in ENGINES if name not in SAVED_MODEL_VARIANTS)
+DEFAULT_ENGINES = tuple(name for name in ENGINES if name not in VARIANT_OF)
 
 
 def missing(name: str) -> str | None:
