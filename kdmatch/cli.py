@@ -239,21 +239,28 @@ def report(
     ablations: Annotated[
         bool, typer.Option("--ablations", help="Print their ablations as a Markdown page.")
     ] = False,
+    frontier: Annotated[
+        bool, typer.Option("--frontier", help="Print AUC against the time of a page as Markdown.")
+    ] = False,
 ) -> None:
     """Write one HTML file about one or more runs, or print their tables as Markdown.
 
     Example: [cyan]kdmatch report runs/homedepot runs/qbqtc --out report.html[/cyan]
     """
     from kdmatch.evaluation.ablation_table import ablations_markdown
+    from kdmatch.evaluation.frontier import frontier_markdown
     from kdmatch.evaluation.report import write_report
     from kdmatch.evaluation.run_record import read_run
     from kdmatch.evaluation.table import markdown_table
 
     if ablations:
         typer.echo(ablations_markdown(runs))
-    elif markdown:
-        for run in runs:
-            typer.echo(f"{run.resolve().name}\n\n{markdown_table(read_run(run).metrics)}\n")
+    elif markdown or frontier:
+        for record in map(read_run, runs):
+            if markdown:
+                typer.echo(f"{record.name}\n\n{markdown_table(record.metrics)}\n")
+            if frontier:
+                typer.echo(f"{record.name}\n\n{frontier_markdown(record)}\n")
     else:
         typer.echo(write_report(runs, out))
 

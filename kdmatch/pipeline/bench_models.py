@@ -89,7 +89,8 @@ def _export(
 
         shutil.rmtree(path, ignore_errors=True)
         try:
-            export(load_matcher(matcher), encoder, path.parent, version=1, **SAVED_MODEL_VARIANTS[variant])
+            how = SAVED_MODEL_VARIANTS[variant]
+            export(load_matcher(matcher), encoder, path.parent, version=1, **how)
         except UserError as error:  # a CNN has no graph in bfloat16
             return str(error)
         return None
