@@ -2,7 +2,6 @@
 
 import threading
 from collections import Counter
-from pathlib import Path
 
 import grpc
 import numpy as np
@@ -12,22 +11,9 @@ from kdmatch.serving.client import Client
 from kdmatch.serving.server import LocalServer
 from kdmatch.serving.wire import MAX_MESSAGE_BYTES, PredictSpec
 
+from . import hostile
+
 DOCUMENTS = ["four", "a", "sixsix", ""]
-
-
-def load_helpers():
-    """`hostile.py` beside this file; test folders are no packages."""
-    import importlib.util
-    import sys
-
-    spec = importlib.util.spec_from_file_location("hostile", Path(__file__).with_name("hostile.py"))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["hostile"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-hostile = load_helpers()
 
 
 @pytest.fixture
