@@ -140,13 +140,16 @@ def check_sizes(
 def check_teacher_sizes(teacher: Mapping[str, int], student: Mapping[str, int], layer: int) -> None:
     """Check that a 1-layer student can start from a layer of its teacher.
 
-    Its layer is shared, however often it is passed, and its feed-forward block may be narrower.
+    Its layer is shared, however often it is passed, and its feed-forward block may be narrower. A
+    narrower student takes none of the layers, which then need not fit.
 
     Raises:
         UserError: if it cannot.
     """
     width = max(student["intermediate_dim"], teacher["intermediate_dim"])
     sizes = {**student, "num_layers": 1, "intermediate_dim": width}
+    if student["hidden_dim"] < teacher["hidden_dim"]:
+        sizes |= {name: teacher[name] for name in ("hidden_dim", "num_heads", "intermediate_dim")}
     check_sizes("start from teacher", teacher, sizes, [layer])
 
 

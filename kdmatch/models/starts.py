@@ -28,10 +28,12 @@ def start_from_teacher(
     regression from the student's normalised embeddings to the teacher's, over
     random tokens at random places. The
     shared layer and, where widths agree, the head are copied; of a feed-forward
-    block wider than the student's, the units that matter most.
+    block wider than the student's, the units that matter most. A student with a
+    smaller hidden size takes the words alone: the regression is then to the
+    leading directions of what the teacher's first layer reads.
 
     Args:
-        student: AlbertMatcher with the teacher's hidden size and vocabulary.
+        student: AlbertMatcher with the teacher's vocabulary and at most its hidden size.
         teacher: BertMatcher.
         layer: int. Which of the teacher's layers to copy.
         counts: int `(vocabulary,)`. Occurrences of each token in the training
@@ -39,7 +41,7 @@ def start_from_teacher(
         seed: int. For the random tokens.
 
     Raises:
-        UserError: if the hidden sizes or vocabularies differ.
+        UserError: if the student's hidden size is larger, or the vocabularies differ.
     """
     source, target = teacher.encoder, student.encoder
     check_teacher_sizes(sizes_of(source), sizes_of(target), layer)
@@ -49,9 +51,7 @@ def start_from_teacher(
     share = np.sqrt(np.ones(len(tokens)) if counts is None else counts + 0.01)
     share /= share.sum()
     mean = share @ tokens
-    weighed = np.sqrt(share)[:, None] * (tokens - mean)
-    directions = np.linalg.eigh(weighed.T @ weighed)[1].T[::-1]
-    basis = directions[: target.embedding_dim].T
+    basis = _leading(np.sqrt(share)[:, None] * (tokens - mean), target.embedding_dim)
     # A teacher without match segments has two, repeated for a student that has four.
     kept_segments = segments[np.arange(target.num_segments) % len(segments)]
     small_tokens = (tokens - mean) @ basis
@@ -68,10 +68,14 @@ def start_from_teacher(
     x = _normalise(small_tokens[picked] + small_positions[place] + small_segments[side])
     scale, shift = source.get_layer("embeddings_layer_norm").get_weights()
     y = _normalise(tokens[picked] + positions[place] + kept_segments[side]) * scale + shift
+    is_narrower = target.hidden_dim < source.hidden_dim
+    read = y @ _leading(y - y.mean(axis=0), target.hidden_dim) if is_narrower else y
     with_bias = np.concatenate([x, np.ones((len(x), 1))], axis=1)
     # Normalised rows sum to zero, so plain least squares has no unique, and no small, answer.
-    solution = _ridge(with_bias, y)
+    solution = _ridge(with_bias, read)
     target.get_layer("embedding_projection").set_weights([solution[:-1], solution[-1]])
+    if is_narrower:
+        return
     shared = [one for one in target.layers if "inner_layer" in one.name]
     _copy_layer(shared[0], source.get_layer(f"transformer_layer_{layer}"), y)
     _copy_head(student, teacher)
@@ -113,6 +117,11 @@ def _copy_layer(target: Any, source: Any, x: np.ndarray) -> None:
 
 def _by_name(layer: keras.Layer) -> dict[str, keras.Variable]:
     return {variable.path.partition(f"{layer.name}/")[2]: variable for variable in layer.weights}
+
+
+def _leading(rows: np.ndarray, number: int) -> np.ndarray:
+    """Directions in which centred rows differ most, `(width, number)`."""
+    return np.linalg.eigh(rows.T @ rows)[1][:, ::-1][:, :number]
 
 
 def _ridge(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -193,8 +202,7 @@ def start_from_joined_vectors(
             f"embedding_dim {size} is more than all vectors of a word together (Word2Vec "
             f"{vectors.shape[1]}, {lengths}); make it smaller"
         )
-    directions = np.linalg.eigh(joined.T @ joined)[1][:, ::-1][:, :size]
-    start = joined @ directions
+    start = joined @ _leading(joined, size)
     table.assign(start * (vectors.std() / start.std()))
 
 

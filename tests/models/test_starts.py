@@ -168,10 +168,38 @@ def test_a_narrower_student_begins_with_the_units_that_matter_most():
     assert np.abs(found - wanted).max() < 0.05 * np.abs(wanted).max()
 
 
+def test_a_student_of_a_smaller_hidden_size_begins_with_its_teachers_words():
+    teacher = shaken(BertMatcher(num_layers=2, **SIZES))
+    sizes = {**SIZES, "hidden_dim": HIDDEN // 2, "num_heads": 1, "intermediate_dim": 40}
+    student = shaken(AlbertMatcher(embedding_dim=HIDDEN - 3, **sizes), seed=2)
+    norm = student.encoder.get_layer("embeddings_layer_norm")
+    norm.set_weights([np.ones(HIDDEN - 3), np.zeros(HIDDEN - 3)])
+
+    shared = next(one for one in student.encoder.layers if "inner_layer" in one.name)
+    layer = shared.get_weights()
+
+    def explained() -> float:
+        """How much of what the teacher reads follows from what the student reads."""
+        wanted = embedded(teacher, "embeddings_layer_norm").reshape(60, -1)
+        read = embedded(student, "embedding_projection").reshape(60, -1)
+        wanted, read = wanted - wanted.mean(axis=0), read - read.mean(axis=0)
+        left = wanted - read @ np.linalg.lstsq(read, wanted, rcond=None)[0]
+        return float(1 - (left**2).sum() / (wanted**2).sum())
+
+    before = explained()
+    start_from_teacher(student, teacher)
+    wanted = embedded(teacher, "embeddings_layer_norm").reshape(60, -1)
+    strengths = np.linalg.svd(wanted - wanted.mean(axis=0), compute_uv=False) ** 2
+    most = strengths[: HIDDEN // 2].sum() / strengths.sum()
+    assert before < 0.8 * most
+    assert 0.9 * most < explained() <= most + 1e-6
+    assert all((a == b).all() for a, b in zip(shared.get_weights(), layer, strict=True))
+
+
 def test_a_student_that_does_not_fit_its_teacher():
     teacher = BertMatcher(num_layers=1, **SIZES)
     for sizes, part in (
-        ({"hidden_dim": 8}, "hidden_dim is 16"),
+        ({"hidden_dim": 2 * HIDDEN}, "hidden_dim is 16"),
         ({"intermediate_dim": 32}, "intermediate_dim is 24"),
         ({"max_sequence_length": 64}, "20 positions"),
     ):

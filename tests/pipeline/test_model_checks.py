@@ -42,8 +42,8 @@ BERT = {
             "students.albert: can start from a BERT alone; the teacher is textcnn_64",
         ),
         (
-            "teacher.preset=bert_4l_256",
-            "students.albert: start from teacher: its hidden_dim is 256, the matcher's 64",
+            "students.albert.preset=albert_1l_128",
+            "students.albert: start from teacher: its hidden_dim is 64, the matcher's 128",
         ),
         ("students.albert.take_layers=[2]", "students.albert: .*layers.* the start has 2"),
         (
