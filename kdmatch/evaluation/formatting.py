@@ -64,6 +64,15 @@ def markdown_row(cells: Sequence[str]) -> str:
     return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
 
 
+def documents(number: int) -> str:
+    """The heading of pages of one size.
+
+    >>> documents(1), documents(50)
+    ('1 doc', '50 docs')
+    """
+    return f"{number} doc{'s' if number > 1 else ''}"
+
+
 def excludes_zero(found: Mapping[str, Any]) -> bool:
     """Whether the interval of a difference lies on one side of 0."""
     low, high = found.get("low"), found.get("high")

@@ -1,7 +1,7 @@
 """Quality against the time of a page: which models no other makes needless."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kdmatch.errors import UserError
@@ -59,7 +59,7 @@ def frontier_markdown(run: RunRecord) -> str:
     points = frontier(run)
     sizes = sorted(points[0].p50_ms)
     headings = ["model", "graph", "parameters", "AUC"]
-    headings += [f"{size} doc{'s' if size > 1 else ''}, ms" for size in sizes] + ["best"]
+    headings += [f"{formatting.documents(size)}, ms" for size in sizes] + ["best"]
     rule = ["---", "---", *["---:"] * (2 + len(sizes)), "---"]
     lines = [formatting.markdown_row(headings), formatting.markdown_row(rule)]
     for point in points:
@@ -75,5 +75,5 @@ def _marked(points: list[Point]) -> Iterator[Point]:
     """Points from fast to slow, those marked that rank better than all before them."""
     best = float("-inf")
     for point in points:
-        yield Point(point.model, point.engine, point.auc, point.p50_ms, point.auc > best)
+        yield replace(point, is_best=point.auc > best)
         best = max(best, point.auc)

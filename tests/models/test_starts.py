@@ -169,11 +169,12 @@ def test_a_narrower_student_begins_with_the_units_that_matter_most():
 
 
 def test_a_student_of_a_smaller_hidden_size_begins_with_its_teachers_words():
+    keras.utils.set_random_seed(0)
     teacher = shaken(BertMatcher(num_layers=2, **SIZES))
     sizes = {**SIZES, "hidden_dim": HIDDEN // 2, "num_heads": 1, "intermediate_dim": 40}
-    student = shaken(AlbertMatcher(embedding_dim=HIDDEN - 3, **sizes), seed=2)
+    student = shaken(AlbertMatcher(embedding_dim=HIDDEN, **sizes), seed=2)
     norm = student.encoder.get_layer("embeddings_layer_norm")
-    norm.set_weights([np.ones(HIDDEN - 3), np.zeros(HIDDEN - 3)])
+    norm.set_weights([np.ones(HIDDEN), np.zeros(HIDDEN)])
 
     shared = next(one for one in student.encoder.layers if "inner_layer" in one.name)
     layer = shared.get_weights()
@@ -191,7 +192,8 @@ def test_a_student_of_a_smaller_hidden_size_begins_with_its_teachers_words():
     wanted = embedded(teacher, "embeddings_layer_norm").reshape(60, -1)
     strengths = np.linalg.svd(wanted - wanted.mean(axis=0), compute_uv=False) ** 2
     most = strengths[: HIDDEN // 2].sum() / strengths.sum()
-    assert before + 0.1 < 0.8 * most < explained() <= most + 1e-6
+    assert before < 0.8 * most
+    assert 0.9 * most < explained() <= most + 1e-6
     assert all((a == b).all() for a, b in zip(shared.get_weights(), layer, strict=True))
 
 

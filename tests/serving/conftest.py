@@ -9,8 +9,7 @@ import pytest
 
 # All but the versions need TensorFlow; an environment without it has the rest.
 if find_spec("tensorflow") is None:
-    collect_ignore = ["matchers.py"]
-    collect_ignore += [
+    collect_ignore = ["matchers.py"] + [
         f"test_{name}.py"
         for name in (
             "bench",

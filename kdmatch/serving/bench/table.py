@@ -61,7 +61,7 @@ def _cells(bench: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     for row in bench["rows"]:
         by_pair.setdefault((row["model"], row["engine"]), {})[row["documents"]] = row
     headings = ["model", "engine"]
-    headings += [f"{size} doc{'s' if size > 1 else ''}" for size in sizes] + ["docs/s", "peak MB"]
+    headings += [*map(formatting.documents, sizes), "docs/s", "peak MB"]
     differences = {
         (one["model"], one["engine"]): f"{one['max_difference']:.4f}"
         for one in bench.get("agreement") or ()
