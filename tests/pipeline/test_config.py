@@ -46,7 +46,11 @@ def test_overrides_and_round_trip(tmp_path: Path) -> None:
         ("distillation.scaling=log", r"distillation.scaling: .*'exp' or 'none'"),
         ("transfer.share=1", r"transfer.share: .*less than 1"),
         ("students={}", "students is empty"),
-        ("students.bert={preset: bert_2l_64}", r"students.bert"),
+        ("students.Big-One={preset: albert_1l_64}", r"students.Big-One.*match pattern"),
+        *(
+            (f"students.{taken}={{preset: albert_1l_64}}", f"students.{taken}: .*name the student")
+            for taken in ("teacher", "teacher_cnn", "gbdt", "albert_control")
+        ),
         ("teacher.training=5", r"teacher.training"),
         ("nonsense", "write it as a.b=value"),
         ("teacher.training={steps: 1", "the value is not valid YAML"),

@@ -84,7 +84,7 @@ def parse_config(raw: dict[str, Any], origin: str, recipes: bool = False) -> Con
     except ValidationError as error:
         # A misspelled required key is both unknown and missing; the first tells more.
         first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-        place = ".".join(str(part) for part in first["loc"])
+        place = ".".join(str(part) for part in first["loc"] if part != "[key]")
         if first["type"] == "extra_forbidden":
             raise UserError(f"{origin}: unknown key {place!r}{_nearest(first['loc'])}") from error
         message = first["msg"].removeprefix("Value error, ")

@@ -1,8 +1,8 @@
 """A whole config: its sections, and what they ask of each other."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from kdmatch.errors import UserError, did_you_mean
 from kdmatch.pipeline.config.data import DataConfig, TextConfig, TransferConfig
@@ -17,6 +17,16 @@ from kdmatch.pipeline.config.search import SearchConfig
 from kdmatch.pipeline.config.section import Section
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+def _not_taken(name: str) -> str:
+    taken = name in ("gbdt", "original", "teacher", "teachers") or name.startswith("teacher_")
+    if taken or name.endswith("_control"):
+        raise ValueError("a teacher or a control has this name; name the student otherwise")
+    return name
+
+
+StudentName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$"), AfterValidator(_not_taken)]
 
 
 class EvaluationConfig(Section):
@@ -44,6 +54,7 @@ class Config(Section):
         further_teachers: matchers beside the BERT, trained on labels as it is; the soft
             loss's target is the mean of them all, each standardised. Their names begin
             with `teacher_`.
+        students: by any name of small letters, digits and `_`; exports are named so.
     """
 
     name: str
@@ -60,7 +71,7 @@ class Config(Section):
     further_teachers: dict[Annotated[str, Field(pattern="^teacher_[a-z0-9_]+$")], ModelConfig] = (
         Field(default={})
     )
-    students: dict[Literal["albert", "textcnn", "cnn_attention"], StudentConfig]
+    students: dict[StudentName, StudentConfig]
     distillation: DistillationConfig = DistillationConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     search: SearchConfig = SearchConfig()
@@ -82,7 +93,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _sections_fit(self) -> "Config":
         if not self.students:
-            raise ValueError("students is empty; name at least one of albert, textcnn")
+            raise ValueError("students is empty; name at least one, such as albert")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds {self.seeds}: one stands twice; each trains one student")
         if self.pretraining is None and self.pretrained:
@@ -114,8 +125,8 @@ class Config(Section):
         Raises:
             UserError: if there is no such student.
         """
-        sections = {str(known): found for known, found in self.students.items()}
-        if name not in sections:
-            meant = did_you_mean(name, sections, f"this config has {', '.join(sections)}")
+        if name not in self.students:
+            known = f"this config has {', '.join(self.students)}"
+            meant = did_you_mean(name, self.students, known)
             raise UserError(f"no student {name!r}; {meant}")
-        return sections[name]
+        return self.students[name]
