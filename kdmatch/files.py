@@ -3,9 +3,11 @@
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from kdmatch.errors import UserError
 
@@ -49,6 +51,20 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON, complete or not at all."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def write_arrays(path: Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays and what JSON can say of them as one `.npz` file, complete or not at all."""
+    text = json.dumps(header, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    with whole(path) as partial, open(partial, "wb") as file:
+        np.savez_compressed(file, **{"header": np.frombuffer(text, np.uint8), **arrays})  # type: ignore[arg-type]
+
+
+def read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What `write_arrays` wrote."""
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    return json.loads(arrays.pop("header").tobytes().decode("utf-8", "surrogatepass")), arrays
 
 
 def file_hash(path: Path) -> str:

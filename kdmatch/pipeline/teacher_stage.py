@@ -52,6 +52,8 @@ def train_gbdt(
             settings.dimension,
             settings.sentences,
             settings.components,
+            (*train.pairs(), train.label),
+            settings.neighbours,
             config.seed,
             partial(console.progress, "reading documents"),
         )

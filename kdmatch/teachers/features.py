@@ -1,6 +1,5 @@
 """What a GBDT sees of a (query, document) pair."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 
 from kdmatch.data.language import detect_language
 from kdmatch.errors import UserError
+from kdmatch.files import read_arrays, write_arrays
 from kdmatch.teachers.analysis import LANGUAGES, Analysis, analyse
 from kdmatch.teachers.grams import BUCKETS, GRAM_NAMES, SIZES, gram_features, gram_rows
 from kdmatch.teachers.nearest import EMBEDDING_NAMES
@@ -147,6 +147,28 @@ class TextFeatures:
         known._analyses = self._analyses
         return known
 
+    @property
+    def has_vectors(self) -> bool:
+        """Whether word vectors are known."""
+        return self._vectors is not None
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """Sums of each text's word vectors, weighed by idf, of length 1; 0 where none is known.
+
+        Returns: float32 `(len(texts), dimension)`.
+        """
+        if self._vectors is None:
+            raise ValueError("no word vectors; give them by with_vectors")
+        encoded = np.zeros((len(texts), self._vectors.shape[1]), np.float32)
+        frequency, documents = self.collection.word_frequency, self.collection.documents
+        for row, text in enumerate(texts):
+            words = [word for word in self.words(text) if word in self._vector_row]
+            counts = np.array([frequency.get(word, 0) for word in words])
+            vectors = self._vectors[[self._vector_row[word] for word in words]]
+            encoded[row] = inverse_frequency(counts, documents) @ vectors
+        norm = np.linalg.norm(encoded, axis=1, keepdims=True)
+        return encoded / np.maximum(norm, 1e-9)
+
     def transform(
         self, queries: Sequence[str], documents: Sequence[str], *, workers: int = 1
     ) -> np.ndarray:
@@ -245,25 +267,21 @@ class TextFeatures:
         }
         if self._vectors is not None:
             arrays["vectors"] = self._vectors
-        encoded = json.dumps(header, ensure_ascii=False).encode("utf-8", "surrogatepass")
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "wb") as file:
-            np.savez_compressed(file, header=np.frombuffer(encoded, np.uint8), **arrays)
+        write_arrays(Path(path), header, arrays)
 
     @classmethod
     def load(cls, path: Path) -> "TextFeatures":
         """Reads what `save` wrote."""
-        with np.load(path, allow_pickle=False) as arrays:
-            header = json.loads(arrays["header"].tobytes().decode("utf-8", "surrogatepass"))
-            if header["format"] != _FORMAT:
-                raise UserError(f"{path}: features of format {header['format']}, not {_FORMAT}")
-            collection = Collection(
-                header["documents"],
-                header["word_frequency"],
-                header["unit_frequency"],
-                {n: arrays[f"gram{n}"] for n in SIZES},
-                header["words"],
-                header["units"],
-            )
-            vectors = arrays.get("vectors")
-        return cls(collection, header["language"], header["vector_words"], vectors)
+        header, arrays = read_arrays(path)
+        if header["format"] != _FORMAT:
+            raise UserError(f"{path}: features of format {header['format']}, not {_FORMAT}")
+        collection = Collection(
+            header["documents"],
+            header["word_frequency"],
+            header["unit_frequency"],
+            {n: arrays[f"gram{n}"] for n in SIZES},
+            header["words"],
+            header["units"],
+        )
+        return cls(collection, header["language"], header["vector_words"], arrays.get("vectors"))

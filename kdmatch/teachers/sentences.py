@@ -1,14 +1,15 @@
 """What a pre-trained sentence encoder makes of a pair: features of the GBDT teacher."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from kdmatch.errors import UserError
-from kdmatch.files import whole
+from kdmatch.files import read_arrays, write_arrays
 from kdmatch.models.sentence_encoder import Advance, SentenceEncoder
+
+Encode = Callable[[Sequence[str]], np.ndarray]
 
 _BLOCK = 8192
 
@@ -74,11 +75,16 @@ class SentenceFeatures:
         return features
 
     def transform(
-        self, queries: Sequence[str], documents: Sequence[str], advance: Advance | None = None
+        self, queries: Sequence[str], documents: Sequence[str], encode: Encode | None = None
     ) -> np.ndarray:
-        """Features of each pair, float32 `(pairs, len(names))`."""
+        """Features of each pair, float32 `(pairs, len(names))`.
+
+        Args:
+            queries, documents: sequences of str, `(pairs,)`.
+            encode: callable of texts that gives what `encode` does, where that is known already.
+        """
         place = {text: i for i, text in enumerate(dict.fromkeys([*queries, *documents]))}
-        vectors = self._look_up(list(place), advance)
+        vectors = (encode or self.encode)(list(place))
         near = (vectors - self._mean) @ self._directions
         query, document = (
             np.array([place[text] for text in side], np.int64) for side in (queries, documents)
@@ -91,7 +97,7 @@ class SentenceFeatures:
             features[rows] = np.concatenate([cosine[:, None], q, d, q * d, np.abs(q - d)], axis=1)
         return features
 
-    def _look_up(self, texts: Sequence[str], advance: Advance | None) -> np.ndarray:
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Vectors of texts, float32; those known are not computed again, those new not kept."""
         rows = np.array([self._row.get(text, -1) for text in texts], np.int64)
         vectors = np.zeros((len(texts), len(self._mean)), np.float16)
@@ -100,7 +106,7 @@ class SentenceFeatures:
         if len(new):
             self._encoder = self._encoder or self._same_encoder()
             # Rounded as what is known was, so that a pair's features do not depend on that.
-            vectors[new] = self._encoder.encode([texts[i] for i in new.tolist()], advance)
+            vectors[new] = self._encoder.encode([texts[i] for i in new.tolist()])
         return vectors.astype(np.float32)
 
     def _same_encoder(self) -> SentenceEncoder:
@@ -120,26 +126,21 @@ class SentenceFeatures:
 
     def save(self, path: Path) -> None:
         """Write one `.npz` file of plain arrays, complete or not at all."""
-        header = json.dumps({"hashes": self.hashes, "texts": list(self._row)}, ensure_ascii=False)
-        with whole(path) as partial, open(partial, "wb") as file:
-            np.savez(
-                file,
-                header=np.frombuffer(header.encode("utf-8", "surrogatepass"), np.uint8),
-                mean=self._mean,
-                directions=self._directions,
-                vectors=self._vectors,
-            )
+        write_arrays(
+            path,
+            {"hashes": self.hashes, "texts": list(self._row)},
+            {"mean": self._mean, "directions": self._directions, "vectors": self._vectors},
+        )
 
     @classmethod
     def load(cls, path: Path, start: str) -> "SentenceFeatures":
         """Read what `save` wrote; `start` says where the encoder is now."""
-        with np.load(path, allow_pickle=False) as arrays:
-            header = json.loads(arrays["header"].tobytes().decode("utf-8", "surrogatepass"))
-            return cls(
-                start,
-                header["hashes"],
-                arrays["mean"],
-                arrays["directions"],
-                header["texts"],
-                arrays["vectors"],
-            )
+        header, arrays = read_arrays(path)
+        return cls(
+            start,
+            header["hashes"],
+            arrays["mean"],
+            arrays["directions"],
+            header["texts"],
+            arrays["vectors"],
+        )

@@ -53,7 +53,6 @@ def tiny_config(folder: Path) -> dict[str, Any]:
             "albert": {
                 "preset": "albert_1l_64",
                 "start": "teacher",
-                "arguments": {"match_sides": False},  # or the head is most of it
                 "training": training(20),
             },
             "textcnn": {

@@ -100,6 +100,8 @@ class GbdtConfig(Section):
             KerasHub directory with its `vocab.txt`, or `package:NAME/SUB`. Best is one that was
             trained to bring texts together that mean alike.
         components: leading directions of those vectors that it sees one by one.
+        neighbours: labelled rows, those of the nearest queries, whose labels tell it of a pair, by
+            those vectors or else the words'; 0 for none. A row of the same query never counts.
     """
 
     objective: Literal["regression", "lambdarank", "both"] = "both"
@@ -108,6 +110,7 @@ class GbdtConfig(Section):
     dimension: int = Field(default=100, ge=0)
     sentences: Annotated[str | None, AddedLater()] = None
     components: Annotated[int, AddedLater()] = Field(default=32, ge=0)
+    neighbours: int = Field(default=1000, ge=0)
 
     @field_validator("sentences")
     @classmethod

@@ -33,10 +33,9 @@ def with_recipes(raw: Mapping[str, Any]) -> dict[str, Any]:
 
     A model is told what both sides of a pair share (`match_details`, and `match_coverage` but for
     a BERT that starts from pre-trained weights: it finds that out by itself; a CNN
-    `match_characters` where the text is said to be Chinese; an ALBERT how the sides' pools compare,
-    as a CNN always is), trains with the steps and the learning rate that suited its kind, and keeps
-    a moving average of its weights; an ALBERT has no dropout, for the teachers' scores keep it from
-    learning labels by heart.
+    `match_characters` where the text is said to be Chinese), trains with the steps and the learning
+    rate that suited its kind, and keeps a moving average of its weights; an ALBERT has no dropout,
+    for the teachers' scores keep it from learning labels by heart.
 
     Args:
         raw: mapping, the keys of a config as YAML gives them; anything wrong in it is left for
@@ -64,7 +63,7 @@ def _with_recipe(model: Any, language: Any) -> Any:
     arguments: dict[str, Any] = {"match_details": True, "match_coverage": True}
     training = dict(_TRAINING[kind])
     if kind == "albert":
-        arguments |= {"dropout": 0.0, "match_sides": True}
+        arguments["dropout"] = 0.0
     elif kind != "bert":
         arguments |= {"match_characters": True} if language == "zh" else {}
     elif model.get("start", "scratch") in _OWN_STARTS:
