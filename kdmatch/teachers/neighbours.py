@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from kdmatch.data.splits import query_key
+from kdmatch.data.splits import query_key, query_position
 from kdmatch.files import read_arrays, write_arrays
 from kdmatch.teachers.sentences import Encode
 
 BANDWIDTH = 0.05  # of cosines
-_BLOCK = 1024
+MOST_QUERIES = 50_000  # that a pair's query is compared with
+_COSINES = 2**25  # held at a time
 NEIGHBOUR_NAMES = [
     f"near_{by}_{told}" for by in ("query", "pair", "both") for told in ("cosine", "label")
 ]
@@ -70,7 +71,7 @@ class NeighbourFeatures:
         label: np.ndarray,
         most: int,
     ) -> "NeighbourFeatures":
-        """Keep labelled rows and the vectors of their texts.
+        """Keep labelled rows, of `MOST_QUERIES` queries at most, and the vectors of their texts.
 
         Args:
             encode: callable of texts that gives float `(len(texts), dimension)`, of length 1.
@@ -78,20 +79,22 @@ class NeighbourFeatures:
             label: float array `(rows,)`, NaN where there is none.
             most: int. See the class.
         """
-        labelled = np.flatnonzero(~np.isnan(label)).tolist()
-        texts: dict[str, str] = {}
-        for row in labelled:
-            texts.setdefault(query_key(queries[row]), queries[row])
-        place = {key: i for i, key in enumerate(texts)}
-        seen = {text: i for i, text in enumerate(dict.fromkeys(documents[i] for i in labelled))}
-        query = np.array([place[query_key(queries[row])] for row in labelled], np.int32)
-        document = np.array([seen[documents[row]] for row in labelled], np.int32)
+        labelled = [
+            (query_key(queries[row]), row) for row in np.flatnonzero(~np.isnan(label)).tolist()
+        ]
+        texts = {key: queries[row] for key, row in reversed(labelled)}
+        keys = sorted(texts, key=lambda key: query_position(key, 0))[:MOST_QUERIES]
+        place = {key: i for i, key in enumerate(keys)}
+        kept = [row for key, row in labelled if key in place]
+        seen = {text: i for i, text in enumerate(dict.fromkeys(documents[row] for row in kept))}
+        query = np.array([place[key] for key, _ in labelled if key in place], np.int32)
+        document = np.array([seen[documents[row]] for row in kept], np.int32)
         order = np.argsort(query, kind="stable")
-        values = label[labelled][order]
+        values = label[kept][order]
         return cls(
-            list(texts),
+            keys,
             # Rounded as they are saved, so that features do not depend on that.
-            encode(list(texts.values())).astype(np.float16),
+            encode([texts[key] for key in keys]).astype(np.float16),
             encode(list(seen)).astype(np.float16),
             query[order],
             document[order],
@@ -115,8 +118,9 @@ class NeighbourFeatures:
         document = np.array([seen[text] for text in documents], np.int64)
         pairs = np.split(np.argsort(query, kind="stable"), np.cumsum(np.bincount(query))[:-1])
         asked, vectors, found = list(place), encode(list(place)), encode(list(seen))
-        for start in range(0, len(asked), _BLOCK):
-            near = vectors[start : start + _BLOCK] @ self._queries.T
+        block = max(1, _COSINES // max(1, len(self._queries)))
+        for start in range(0, len(asked), block):
+            near = vectors[start : start + block] @ self._queries.T
             for text, to, of_it in zip(asked[start:], near, pairs[start:], strict=False):
                 own = self._row.get(query_key(text))
                 if own is not None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from kdmatch.teachers import neighbours
 from kdmatch.teachers.inputs import GbdtInputs
 from kdmatch.teachers.neighbours import BANDWIDTH, NEIGHBOUR_NAMES, NeighbourFeatures
 
@@ -75,6 +76,21 @@ def test_only_rows_of_the_nearest_queries_are_compared():
     found = told(fitted(most=2), "new", "x")
     assert found["near_query_label"] == pytest.approx(-0.5, abs=1e-5)  # both rows of `near`
     assert found["near_query_cosine"] == pytest.approx(cosine("new", "near"), abs=1e-3)
+
+
+def test_more_queries_than_can_be_compared_are_a_sample(monkeypatch):
+    everything = told(fitted(), "new", "y")
+    monkeypatch.setattr(neighbours, "MOST_QUERIES", 2)
+    kept = [told(fitted(rows), "new", "y") for rows in (ROWS, ROWS[::-1])]
+    assert kept[0] == pytest.approx(kept[1], abs=1e-5)  # whatever the order of the rows
+    assert kept[0] != pytest.approx(everything, abs=1e-3)
+
+
+def test_many_pairs_are_compared_block_by_block(monkeypatch):
+    queries, documents = ["new", "q", "far", "near"], ["x", "y", "z", "x"]
+    at_once = fitted().transform(queries, documents, encode)
+    monkeypatch.setattr(neighbours, "_COSINES", 3)
+    np.testing.assert_allclose(fitted().transform(queries, documents, encode), at_once, rtol=1e-5)
 
 
 def test_without_another_query_there_is_nothing_to_tell():
