@@ -27,7 +27,10 @@ from kdmatch.pipeline.text_stage import encode_file, load_ids
 from kdmatch.pipeline.training_stage import encoder_kind, matmul_precision
 from kdmatch.teachers.gbdt import GbdtRanker
 from kdmatch.teachers.inputs import GbdtInputs
+from kdmatch.teachers.labelled_rows import query_folds
+from kdmatch.teachers.neighbours import NeighbourFeatures
 from kdmatch.teachers.scores import Standard
+from kdmatch.teachers.sentences import Encode
 
 
 def train_gbdt(
@@ -44,6 +47,17 @@ def train_gbdt(
     train, valid = (Rows.load(data / f"{split}.parquet") for split in ("train", "valid"))
     settings = config.gbdt
     console = console or Console(quiet=True)
+    by_text = pc.dictionary_encode(pa.array(map(query_key, train.query.to_pylist())))
+    folds = min(settings.folds, len(by_text.dictionary))
+    fold = query_folds(by_text.indices.to_numpy(), folds, config.seed)
+    # Where rows count alike LightGBM is told nothing. Weights are 1 in the mean, as in training:
+    # LightGBM holds their sums against what a leaf must have and its regularization.
+    weight = train.weight / train.weight.mean() if np.ptp(train.weight) else None
+
+    def neighbours(encode: Encode) -> NeighbourFeatures:
+        labelled = (*train.pairs(), train.label)
+        return NeighbourFeatures.fit(encode, *labelled, fold, settings.neighbours, weight)
+
     with matmul_precision("bfloat16"):
         inputs = GbdtInputs.fit(
             sorted(documents),
@@ -52,8 +66,7 @@ def train_gbdt(
             settings.dimension,
             settings.sentences,
             settings.components,
-            (*train.pairs(), train.label),
-            settings.neighbours,
+            neighbours if settings.neighbours else None,
             config.seed,
             partial(console.progress, "reading documents"),
         )
@@ -61,9 +74,6 @@ def train_gbdt(
         x_train, x_valid = pair_features(inputs, train), pair_features(inputs, valid)
     ranker = GbdtRanker(config.gbdt.objective, config.gbdt.params, config.seed)
     names = [*inputs.names, *train.feature_names]
-    # Where rows count alike LightGBM is told nothing. Weights are 1 in the mean, as in training:
-    # LightGBM holds their sums against what a leaf must have and its regularization.
-    weight = train.weight / train.weight.mean() if np.ptp(train.weight) else None
     held_out = (x_valid, valid.label, valid.group)
     ranker.fit(x_train, train.label, train.group, held_out, names, weight)
     ranker.save(folder / "model")
@@ -74,16 +84,9 @@ def train_gbdt(
             f"learned nothing of {int((~np.isnan(train.label)).sum())} labelled rows: no tree "
             "splits; lower gbdt.params.min_data_in_leaf",
         )
-    by_text = pc.dictionary_encode(pa.array(map(query_key, train.query.to_pylist())))
-    fold_by = by_text.indices.to_numpy()
-    folds = min(config.gbdt.folds, len(by_text.dictionary))
-    scores = ranker.out_of_fold(
-        *(x_train, train.label, train.group),
-        folds=folds,
-        seed=config.seed,
-        weight=weight,
-        fold_by=fold_by,
-    )
+    with matmul_precision("bfloat16"):
+        seen = inputs.without_fold(x_train, *train.pairs())
+    scores = ranker.out_of_fold(seen, train.label, train.group, fold, weight)
     np.save(folder / "train_scores.npy", scores.astype(np.float32))
     return {"rounds": ranker.rounds, "features": len(names)}
 

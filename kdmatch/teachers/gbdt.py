@@ -1,7 +1,7 @@
 """The GBDT teacher: LightGBM on text features and whatever `f_*` columns a user brings."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from kdmatch.teachers.labelled_rows import (
     LabelledRows,
     cut_groups,
     label_levels,
-    query_folds,
 )
 from kdmatch.teachers.scores import Standard
 
@@ -207,14 +206,11 @@ class GbdtRanker:
 
     def out_of_fold(
         self,
-        features: np.ndarray,
+        features: np.ndarray | Callable[[int], np.ndarray],
         label: np.ndarray,
         query: np.ndarray | Sequence[Any],
-        *,
-        folds: int = 5,
-        seed: int = 0,
+        fold: np.ndarray,
         weight: np.ndarray | None = None,
-        fold_by: np.ndarray | Sequence[Any] | None = None,
     ) -> np.ndarray:
         """Scores of training rows by models that never saw their query.
 
@@ -222,38 +218,32 @@ class GbdtRanker:
         a ranker that is not fitted, each stops early on one of its own training folds.
 
         Args:
-            features, label, query: as in `fit`.
-            folds: int. Models to train, each on the other folds' queries.
-            seed: int. Of the split into folds.
-            weight: as in `fit`.
-            fold_by: array `(rows,)`, or None for `query`. What stays whole in a fold: where a
-                query has many ids, those of sessions, its text.
+            features, label, query, weight: as in `fit`. Features that are made of labels are a
+                callable of the fold whose labels they must not know, for all rows.
+            fold: int `(rows,)`. Each row's fold, counted from 0; see `query_folds`. Each model is
+                trained on the others.
 
         Raises:
-            UserError: if there are fewer queries than folds, or a fold cannot be trained on.
+            UserError: if a fold cannot be trained on.
 
         Returns: float64 array `(rows,)`, each fold standardised as `predict` does.
         """
-        features, label, query = np.asarray(features), np.asarray(label), np.asarray(query)
-        whole = query if fold_by is None else np.asarray(fold_by)
-        queries = len(np.unique(whole))
-        if not 2 <= folds <= queries:
-            raise UserError(f"{folds} folds of {queries} queries; use 2 folds up to one a query")
-        fold = query_folds(whole, folds, seed)
-        scores = np.empty(len(features))
+        label, query, folds = np.asarray(label), np.asarray(query), int(fold.max()) + 1
+        scores = np.empty(len(label))
         for k in range(folds):
+            known = features(k) if callable(features) else np.asarray(features)
             rest, valid = fold != k, None
             if not self.rounds and folds > 2:
                 inner = fold == (k + 1) % folds
                 rest = rest & ~inner
-                valid = (features[inner], label[inner], query[inner])
+                valid = (known[inner], label[inner], query[inner])
             model = GbdtRanker(self.objective, self.params, self.seed)
             model._fixed_rounds = dict(self.rounds)
             part = None if weight is None else weight[rest]
-            model.fit(features[rest], label[rest], query[rest], valid, self.names or None, part)
+            model.fit(known[rest], label[rest], query[rest], valid, self.names or None, part)
             if self.weights.keys() == model.weights.keys():
                 model.weights = self.weights
-            scores[fold == k] = model.predict(features[fold == k])
+            scores[fold == k] = model.predict(known[fold == k])
         return scores
 
     def importance(self) -> dict[str, float]:

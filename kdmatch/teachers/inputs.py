@@ -43,8 +43,7 @@ class GbdtInputs:
         dimension: int = 0,
         sentences: str | None = None,
         components: int = 32,
-        labelled: tuple[Sequence[str], Sequence[str], np.ndarray] | None = None,
-        neighbours: int = 0,
+        neighbours: Callable[[Encode], NeighbourFeatures] | None = None,
         seed: int = 0,
         progress: Progress | None = None,
     ) -> "GbdtInputs":
@@ -56,8 +55,8 @@ class GbdtInputs:
             dimension: int. Length of the word vectors, trained on both; 0 for none.
             sentences: str or None. As `SentenceEncoder`'s start.
             components: int. Directions of `SentenceFeatures`.
-            labelled: queries, documents and labels of the training rows, NaN where there is none.
-            neighbours: int. As `NeighbourFeatures`'s `most`; 0 for none.
+            neighbours: callable of what gives vectors of texts that makes `NeighbourFeatures`, or
+                None for none; where nothing gives vectors there are none either.
             seed: int. Of the word vectors.
             progress: callable of how many documents the sentence encoder will read, which gives
                 a context of a callable of (documents read, message).
@@ -74,25 +73,52 @@ class GbdtInputs:
             with progress(len(documents)) if progress is not None else nullcontext() as advance:
                 fitted = SentenceFeatures.fit(sentences, documents, components, advance)
         known = cls(text, fitted)
-        if not neighbours or labelled is None or known._encode is None:
+        if neighbours is None or known._encode is None:
             return known
-        return cls(text, fitted, NeighbourFeatures.fit(known._encode, *labelled, neighbours))
+        return cls(text, fitted, neighbours(known._encode))
 
     def transform(self, queries: Sequence[str], documents: Sequence[str]) -> np.ndarray:
         """Features of each pair, float32 `(pairs, len(names))`."""
         features = [self._text.transform(queries, documents)]
-        encode = self._encode
-        if encode is not None:
-            texts = list(dict.fromkeys([*queries, *documents]))
-            vectors, place = encode(texts), {text: i for i, text in enumerate(texts)}
-
-            def look_up(some: Sequence[str]) -> np.ndarray:
-                return vectors[[place[text] for text in some]]
-
-            for part in (self._sentences, self._neighbours):
-                if part is not None:
-                    features.append(part.transform(queries, documents, look_up))
+        encode = self._known(queries, documents)
+        if self._sentences is not None:
+            features.append(self._sentences.transform(queries, documents, encode))
+        if self._neighbours is not None and encode is not None:
+            features.append(self._neighbours.transform(queries, documents, encode))
         return np.concatenate(features, axis=1)
+
+    def without_fold(
+        self, features: np.ndarray, queries: Sequence[str], documents: Sequence[str]
+    ) -> Callable[[int], np.ndarray]:
+        """What the model of a fold may see of training rows: nothing of that fold's labels.
+
+        Args:
+            features: float `(rows, columns)`. Theirs by `transform`, and what comes after.
+            queries, documents: sequences of str, `(rows,)`.
+
+        Returns:
+            callable of a fold that gives features like `features`, a copy where any differ.
+        """
+        near, encode = self._neighbours, self._known(queries, documents)
+        if near is None or encode is None:
+            return lambda fold: features
+        columns = slice(len(self.names) - len(near.names), len(self.names))
+
+        def seen(fold: int) -> np.ndarray:
+            copy = features.copy()
+            copy[:, columns] = near.transform(queries, documents, encode, without=fold)
+            return copy
+
+        return seen
+
+    def _known(self, queries: Sequence[str], documents: Sequence[str]) -> Encode | None:
+        """What looks up vectors of these texts, each made once, None where none are wanted."""
+        encode = self._encode
+        if encode is None or (self._sentences is None and self._neighbours is None):
+            return None
+        texts = list(dict.fromkeys([*queries, *documents]))
+        vectors, place = encode(texts), {text: i for i, text in enumerate(texts)}
+        return lambda some: vectors[[place[text] for text in some]]
 
     @property
     def _encode(self) -> Encode | None:

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from kdmatch.errors import UserError
+
 MOST_LEVELS = 31
 MOST_ROWS = 10_000  # LightGBM refuses a query with more
 
@@ -25,8 +27,14 @@ def label_levels(label: np.ndarray) -> np.ndarray:
 
 
 def query_folds(query: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """Fold of each row; rows of one query share it, and folds have equally many queries."""
+    """Fold of each row; rows of one query share it, and folds have equally many queries.
+
+    Raises:
+        UserError: if there are fewer queries than folds.
+    """
     names, index = np.unique(query, return_inverse=True)
+    if not 2 <= folds <= len(names):
+        raise UserError(f"{folds} folds of {len(names)} queries; use 2 folds up to one a query")
     fold = np.arange(len(names)) % folds
     np.random.default_rng(seed).shuffle(fold)
     return fold[index]

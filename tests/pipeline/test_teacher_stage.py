@@ -76,16 +76,50 @@ def test_the_gbdts_training_scores_are_out_of_fold_by_text(
     folds: list[Any] = []
     scores = np.random.default_rng(0).normal(size=720)
 
-    def out_of_fold(self: GbdtRanker, *rows: Any, fold_by: Any, **others: Any) -> np.ndarray:
-        folds.extend(fold_by)
+    def out_of_fold(self: GbdtRanker, *rows: Any) -> np.ndarray:
+        folds.extend(rows[3])
         return scores
 
     monkeypatch.setattr(GbdtRanker, "out_of_fold", out_of_fold)
     (tmp_path / "gbdt").mkdir()
     train_gbdt(config(), data, tmp_path / "gbdt")
     keys = [query_key(one) for one in Rows.load(data / "train.parquet").query.to_pylist()]
-    assert len(set(zip(keys, folds, strict=True))) == len(set(keys)) == len(set(folds)) == 60
+    assert len(set(zip(keys, folds, strict=True))) == len(set(keys)) == 60
+    assert set(folds) == {0, 1, 2}
     assert np.load(tmp_path / "gbdt" / "train_scores.npy") == pytest.approx(scores, abs=1e-6)
+
+
+def test_no_label_is_told_by_what_its_neighbours_are_told(tmp_path: Path) -> None:
+    """Labels are a coin for each query, and each query is written in eight ways: to trees that
+    knew what all other queries' labels are, the one that is missing would show."""
+    from sklearn.metrics import roc_auc_score
+
+    from kdmatch.pipeline.teacher_stage import train_gbdt
+
+    random = np.random.default_rng(0)
+    words = random.choice(["oak", "led", "steel", "lamp", "desk", "bulb", "door", "pipe"], (50, 3))
+    labels = random.integers(0, 2, (50, 8))
+    rows = [
+        {
+            "query_id": f"{topic}-{way}",
+            "query": f"{' '.join(words[topic])} kind{way}",
+            "document": f"{words[topic, place]} number {place}",
+            "label": float(labels[topic, way]),
+        }
+        for topic in range(50)
+        for way in range(8)
+        for place in range(3)
+    ]
+    for split, some in (("train", rows), ("valid", rows[:240]), ("test", rows[:24])):
+        others = [{**row, "query": f"{split} {row['query']}"} for row in some]
+        write(tmp_path / "data", split, some if split == "train" else others)
+    (tmp_path / "gbdt").mkdir()
+    params = {**SMALL, "early_stopping_rounds": 1000, "num_rounds": 100}
+    gbdt = {"objective": "regression", "folds": 5, "dimension": 16, "params": params}
+    train_gbdt(config(gbdt=gbdt), tmp_path / "data", tmp_path / "gbdt")
+    label = [row["label"] for row in rows]
+    told = roc_auc_score(label, np.load(tmp_path / "gbdt" / "train_scores.npy"))
+    assert 0.4 < told < 0.6
 
 
 def test_weights_count_against_each_other_alone(data: Path, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_out_of_fold_never_saw_the_query() -> None:
     params = {**SMALL, "num_rounds": 200, "min_data_in_leaf": 5, "learning_rate": 0.2}
     ranker = GbdtRanker("regression", params).fit(features, label, query)
     assert roc_auc_score(label, ranker.predict(features)) > 0.95
-    held_out = ranker.out_of_fold(features, label, query, folds=4, seed=0)
+    held_out = ranker.out_of_fold(features, label, query, query_folds(query, 4, 0))
     assert 0.38 < roc_auc_score(label, held_out) < 0.62
 
 
@@ -106,7 +106,8 @@ def test_out_of_fold_is_useful_unfitted_and_scores_unlabelled_rows() -> None:
     features, label, query = rows()
     some = label.copy()
     some[::7] = np.nan
-    scores = GbdtRanker("both", SMALL).out_of_fold(features, some, query, folds=3, seed=1)
+    fold = query_folds(query, 3, 1)
+    scores = GbdtRanker("both", SMALL).out_of_fold(features, some, query, fold)
     assert np.isfinite(scores).all()
     assert roc_auc_score(label >= 2, scores) > 0.8
 
@@ -160,7 +161,7 @@ def test_mistakes_are_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="call fit first"):
         GbdtRanker().predict(features)
     with pytest.raises(UserError, match="900 folds"):
-        GbdtRanker().out_of_fold(features, label, query, folds=900)
+        query_folds(query, 900, 0)
 
 
 @pytest.mark.parametrize(
@@ -192,14 +193,31 @@ def test_a_query_under_many_ids_is_in_one_fold() -> None:
     session = np.arange(len(text)) // 4
     params = {**SMALL, "min_data_in_leaf": 3, "learning_rate": 0.2}
 
-    def known(**folds: np.ndarray) -> float:
+    def known(by: np.ndarray) -> float:
         ranker = GbdtRanker("regression", params)
-        return float(
-            roc_auc_score(label, ranker.out_of_fold(features, label, session, folds=3, **folds))
-        )
+        scores = ranker.out_of_fold(features, label, session, query_folds(by, 3, 0))
+        return float(roc_auc_score(label, scores))
 
-    assert known() > 0.7
-    assert known(fold_by=text) < 0.6
+    assert known(session) > 0.7
+    assert known(text) < 0.6
+
+
+def test_features_made_of_labels_are_those_of_each_fold() -> None:
+    """Or a column that knows all labels would make every score a perfect one."""
+    random = np.random.default_rng(0)
+    query = np.repeat(np.arange(100), 5)
+    label = np.repeat(random.integers(0, 2, 100), 5).astype(float)
+    fold = query_folds(query, 4, 0)
+
+    def features(without: int) -> np.ndarray:
+        known = np.where(fold == without, 0.5, label)
+        return np.column_stack([known, random.normal(size=500)])
+
+    ranker = GbdtRanker("regression", SMALL)
+    assert np.ptp(ranker.out_of_fold(features, label, query, fold)) < 1.0
+    assert roc_auc_score(label, ranker.out_of_fold(features, label, query, fold)) < 0.7
+    told = ranker.out_of_fold(features(-1), label, query, fold)
+    assert roc_auc_score(label, told) > 0.99
 
 
 def test_trees_that_never_split_give_nothing() -> None:
@@ -208,7 +226,7 @@ def test_trees_that_never_split_give_nothing() -> None:
     ranker.fit(features, label, query)
     assert not ranker.has_learned
     assert np.abs(ranker.predict(rows(2)[0])).max() < 1e-6
-    scores = ranker.out_of_fold(features, label, query, folds=2)
+    scores = ranker.out_of_fold(features, label, query, query_folds(query, 2, 0))
     assert np.ptp(scores) < 1e-6
     assert GbdtRanker("regression", SMALL).fit(*rows()).has_learned
 

@@ -17,9 +17,13 @@ def encode(texts):
     return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
 
 
-def fitted(rows=ROWS, most=100):
+def fitted(rows=ROWS, most=100, folds=None, weight=None):
     queries, documents, label = zip(*rows, strict=True)
-    return NeighbourFeatures.fit(encode, queries, documents, np.array(label), most)
+    if folds is None:  # one for each query
+        folds = [sorted(ANGLES).index(query) for query in queries]
+    return NeighbourFeatures.fit(
+        encode, queries, documents, np.array(label), np.array(folds), most, weight
+    )
 
 
 def told(features, query, document):
@@ -67,9 +71,28 @@ def test_labels_of_the_same_query_never_count(query):
         assert again[name] == pytest.approx(found[name] - less, abs=1e-5)
 
 
-def test_rows_without_a_label_do_not_count():
+def test_rows_without_a_label_or_weight_do_not_count():
     features = fitted([*ROWS, ("new", "z", np.nan)])
     assert told(features, "new", "z") == told(fitted(), "new", "z")
+    features = fitted([*ROWS, ("near", "z", 3.0)], weight=np.array([1.0, 1, 1, 1, 0]))
+    assert told(features, "new", "z") == told(fitted(), "new", "z")
+
+
+def test_a_row_counts_by_its_weight():
+    twice = told(fitted([*ROWS, ROWS[0]]), "new", "y")
+    weighed = told(fitted(weight=np.array([2.0, 1, 1, 1])), "new", "y")
+    assert weighed == pytest.approx(twice, abs=1e-5)
+
+
+def test_rows_of_the_querys_fold_and_of_one_that_is_held_out_do_not_count():
+    features = fitted(folds=[0, 0, 1, 0])
+    for query in ("q", "near"):  # of the other fold is `far` alone
+        found = told(features, query, "x")
+        assert found["near_query_cosine"] == pytest.approx(cosine(query, "far"), abs=1e-3)
+        assert found["near_query_label"] == pytest.approx(-0.5)
+    new = features.transform(["new"], ["y"], encode, without=0)[0]
+    assert new[1] == pytest.approx(-0.5)  # `far` alone
+    assert np.isnan(features.transform(["q"], ["y"], encode, without=1)).all()
 
 
 def test_only_rows_of_the_nearest_queries_are_compared():
@@ -111,10 +134,12 @@ def test_many_queries_are_as_one_by_one():
 def test_inputs_go_by_the_words_where_there_is_no_sentence_encoder(tmp_path):
     documents = ["led bulb", "led lamp", "steel shelf", "wood shelf"] * 3
     queries = ["led", "lamp", "shelf", "wood"] * 3
-    labelled = (queries, documents, np.arange(12.0))
-    inputs = GbdtInputs.fit(
-        *(documents, queries, "en"), dimension=4, labelled=labelled, neighbours=5
-    )
+
+    def near(encode):
+        fold = np.arange(12) % 4
+        return NeighbourFeatures.fit(encode, queries, documents, np.arange(12.0), fold, 5)
+
+    inputs = GbdtInputs.fit(documents, queries, "en", dimension=4, neighbours=near)
     assert inputs.names[-len(NEIGHBOUR_NAMES) :] == NEIGHBOUR_NAMES
     rows = inputs.transform(["bulb", "led"], ["led lamp", "steel shelf"])
     assert rows.shape == (2, len(inputs.names))
@@ -124,5 +149,5 @@ def test_inputs_go_by_the_words_where_there_is_no_sentence_encoder(tmp_path):
     assert again.names == inputs.names
     expected = inputs.transform(["bulb"], ["led lamp"])
     assert np.array_equal(again.transform(["bulb"], ["led lamp"]), expected)
-    without = GbdtInputs.fit(documents, queries, "en", labelled=labelled, neighbours=5)
+    without = GbdtInputs.fit(documents, queries, "en", neighbours=near)
     assert not set(NEIGHBOUR_NAMES) & set(without.names)  # no vectors to go by
