@@ -53,11 +53,17 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def write_arrays(path: Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+def write_arrays(
+    path: Path,
+    header: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    compress: bool = False,
+) -> None:
     """Write arrays and what JSON can say of them as one `.npz` file, complete or not at all."""
+    save = np.savez_compressed if compress else np.savez
     text = json.dumps(header, ensure_ascii=False).encode("utf-8", "surrogatepass")
     with whole(path) as partial, open(partial, "wb") as file:
-        np.savez_compressed(file, **{"header": np.frombuffer(text, np.uint8), **arrays})  # type: ignore[arg-type]
+        save(file, **{"header": np.frombuffer(text, np.uint8), **arrays})  # type: ignore[arg-type]
 
 
 def read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from kdmatch.data.schema import is_positive
 from kdmatch.evaluation.evaluate import PRIMARY
 from kdmatch.evaluation.ranks import Floats
-from kdmatch.evaluation.run_record import STUDENTS, TEACHERS, control_of, family_of
+from kdmatch.evaluation.run_record import STUDENTS, TEACHERS, control_of, kin_of
 
 # Okabe and Ito's colours, which stay apart for colour-blind readers.
 _COLOURS = {
@@ -218,7 +218,7 @@ def importance_bars(importance: Mapping[str, float], key: str, top: int = 20) ->
 
 
 def _colour(model: str) -> str:
-    return _COLOURS.get(family_of(model) or "", "#4b5563")
+    return _COLOURS.get(kin_of(model) or "", "#4b5563")
 
 
 def _thinned(history: Mapping[str, Floats], name: str, points: int = 200) -> tuple[Floats, Floats]:

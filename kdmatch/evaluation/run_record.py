@@ -119,20 +119,23 @@ def in_order(models: Iterable[str]) -> list[str]:
 
     def key(name: str) -> tuple[int, str, bool]:
         base = "teacher" if is_further_teacher(name) else control_of(name) or name
-        kin = family_of(name)
+        kin = kin_of(name)
         return known.index(kin) if kin in known else len(known), base, base != name
 
     return sorted(models, key=key)
 
 
-def family_of(name: str) -> str | None:
-    """The well-known name that a model's name begins with, None where it has one of its own.
+def kin_of(name: str) -> str | None:
+    """The well-known model that one is placed and coloured as, None where it is none's kin.
 
-    >>> family_of("albert_128_control"), family_of("teacher_cnn"), family_of("mine")
+    >>> kin_of("albert_128_control"), kin_of("teacher_cnn"), kin_of("gbdt_like")
     ('albert', 'teacher', None)
     """
-    known = (*TEACHERS, *STUDENTS)
-    return next((kin for kin in known if name == kin or name.startswith(f"{kin}_")), None)
+    if name in TEACHERS:
+        return name
+    if is_further_teacher(name):
+        return "teacher"
+    return next((kin for kin in STUDENTS if f"{name}_".startswith(f"{kin}_")), None)
 
 
 def control_of(name: str) -> str | None:

@@ -268,7 +268,7 @@ class TextFeatures:
         if self._vectors is not None:
             arrays["vectors"] = self._vectors
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        write_arrays(Path(path), header, arrays)
+        write_arrays(Path(path), header, arrays, compress=True)
 
     @classmethod
     def load(cls, path: Path) -> "TextFeatures":

@@ -49,7 +49,7 @@ def test_overrides_and_round_trip(tmp_path: Path) -> None:
         ("students.Big-One={preset: albert_1l_64}", r"students.Big-One.*match pattern"),
         *(
             (f"students.{taken}={{preset: albert_1l_64}}", f"students.{taken}: .*name the student")
-            for taken in ("teacher", "teacher_cnn", "gbdt", "albert_control")
+            for taken in ("teacher", "teacher_cnn", "gbdt", "all", "albert_control")
         ),
         ("teacher.training=5", r"teacher.training"),
         ("nonsense", "write it as a.b=value"),

@@ -20,9 +20,10 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 def _not_taken(name: str) -> str:
-    taken = name in ("gbdt", "original", "teacher", "teachers") or name.startswith("teacher_")
-    if taken or name.endswith("_control"):
-        raise ValueError("a teacher or a control has this name; name the student otherwise")
+    if name in ("all", "gbdt", "original", "teacher", "teachers") or name.startswith("teacher_"):
+        raise ValueError("this stands for other models; name the student otherwise")
+    if name.endswith("_control"):
+        raise ValueError("a control is named so; name the student otherwise")
     return name
 
 
