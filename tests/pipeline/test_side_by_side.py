@@ -27,11 +27,14 @@ class Heard(Console):
         self.lines.append((name, message))
 
 
-def cores(console: Console) -> tuple[int, list[int]]:
+def cores(folder: Path, console: Console) -> tuple[int, list[int]]:
     console.stage("cores", "told")
     with console.progress("training", 2) as advance:
         advance(1, "half")
-    time.sleep(1)  # long enough that the other worker takes the other call
+    (folder / str(os.getpid())).touch()
+    until = time.monotonic() + 120
+    while len(list(folder.iterdir())) < 2 and time.monotonic() < until:
+        time.sleep(0.05)  # until the other worker has taken the other call
     return os.getpid(), sorted(os.sched_getaffinity(0))
 
 
@@ -49,9 +52,9 @@ def die(console: Console) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="cores cannot be dealt out here")
-def test_each_call_has_a_process_and_a_share_of_the_cores() -> None:
-    console = Heard()
-    results = dict(side_by_side({"a": cores, "b": cores}, 2, console))
+def test_each_call_has_a_process_and_a_share_of_the_cores(tmp_path: Path) -> None:
+    console, call = Heard(), partial(cores, tmp_path)
+    results = dict(side_by_side({"a": call, "b": call}, 2, console))
     assert len({process for process, _ in results.values()} | {os.getpid()}) == 3
     mine = sorted(os.sched_getaffinity(0))
     taken = sorted(core for _, share in results.values() for core in share)
