@@ -72,6 +72,7 @@ def train_gbdt(
         )
         inputs.save(folder)
         x_train, x_valid = pair_features(inputs, train), pair_features(inputs, valid)
+        seen = inputs.without_fold(x_train, *train.pairs())
     ranker = GbdtRanker(config.gbdt.objective, config.gbdt.params, config.seed)
     names = [*inputs.names, *train.feature_names]
     held_out = (x_valid, valid.label, valid.group)
@@ -84,8 +85,6 @@ def train_gbdt(
             f"learned nothing of {int((~np.isnan(train.label)).sum())} labelled rows: no tree "
             "splits; lower gbdt.params.min_data_in_leaf",
         )
-    with matmul_precision("bfloat16"):
-        seen = inputs.without_fold(x_train, *train.pairs())
     scores = ranker.out_of_fold(seen, train.label, train.group, fold, weight)
     np.save(folder / "train_scores.npy", scores.astype(np.float32))
     return {"rounds": ranker.rounds, "features": len(names)}

@@ -99,7 +99,8 @@ class GbdtInputs:
         Returns:
             callable of a fold that gives features like `features`, a copy where any differ.
         """
-        near, encode = self._neighbours, self._known(queries, documents)
+        near = self._neighbours
+        encode = self._known(queries, documents) if near is not None else None
         if near is None or encode is None:
             return lambda fold: features
         columns = slice(len(self.names) - len(near.names), len(self.names))

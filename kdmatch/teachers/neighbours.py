@@ -145,9 +145,10 @@ class NeighbourFeatures:
                 if own is not None:
                     to[self._fold == self._fold[own]] = -np.inf
                 rows, nearness = self._nearest(to)
-                for part in np.array_split(of_it, -(-len(of_it) * len(rows) // _COSINES) or 1):
-                    if len(rows):
-                        features[part] = self._told(rows, nearness, found[document[part]])
+                if not len(rows):
+                    continue
+                for part in np.array_split(of_it, -(-len(of_it) * len(rows) // _COSINES)):
+                    features[part] = self._told(rows, nearness, found[document[part]])
         return features
 
     def _nearest(self, near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

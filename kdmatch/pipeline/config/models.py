@@ -101,7 +101,7 @@ class GbdtConfig(Section):
             trained to bring texts together that mean alike.
         components: leading directions of those vectors that it sees one by one.
         neighbours: labelled rows, those of the nearest queries, whose labels tell it of a pair, by
-            those vectors or else the words'; 0 for none. A row of the same query never counts.
+            those vectors or else the words'; 0 for none. Rows of a query's own fold never count.
     """
 
     objective: Literal["regression", "lambdarank", "both"] = "both"

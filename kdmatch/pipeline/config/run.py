@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, model_validator
 
 from kdmatch.errors import UserError, did_you_mean
+from kdmatch.evaluation.run_record import is_student
 from kdmatch.pipeline.config.data import DataConfig, TextConfig, TransferConfig
 from kdmatch.pipeline.config.models import (
     DistillationConfig,
@@ -20,10 +21,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 def _not_taken(name: str) -> str:
-    if name in ("all", "gbdt", "original", "teacher", "teachers") or name.startswith("teacher_"):
+    if name == "all" or not is_student(name):
         raise ValueError("this stands for other models; name the student otherwise")
-    if name.endswith("_control"):
-        raise ValueError("a control is named so; name the student otherwise")
     return name
 
 
