@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kdmatch.data.schema import is_positive
+from kdmatch.evaluation.bench_rows import by_model_and_engine
 from kdmatch.evaluation.evaluate import PRIMARY
 from kdmatch.evaluation.ranks import Floats
 from kdmatch.evaluation.run_record import STUDENTS, TEACHERS, control_of, kin_of
@@ -91,9 +92,9 @@ def _plain_log_ticks(axis: Any) -> None:
 def latency_by_documents(bench: Mapping[str, Any], key: str) -> str | None:
     """Median latency of a page by its documents: a panel a model, a line an engine."""
     lines: dict[str, dict[str, list[tuple[int, float, float]]]] = {}
-    for row in bench.get("rows") or ():
-        point = (row["documents"], row["p50_ms"], row["p99_ms"])
-        lines.setdefault(row["model"], {}).setdefault(row["engine"], []).append(point)
+    for (model, engine), found in by_model_and_engine(bench).items():
+        points = [(size, row["p50_ms"], row["p99_ms"]) for size, row in sorted(found.items())]
+        lines.setdefault(model, {})[engine] = points
     if not lines:
         return None
     engines = list(dict.fromkeys(engine for of_model in lines.values() for engine in of_model))
@@ -104,7 +105,7 @@ def latency_by_documents(bench: Mapping[str, Any], key: str) -> str | None:
         grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         for axes, (model, of_model) in zip(grid.flat, lines.items(), strict=False):
             for engine, points in of_model.items():
-                documents, p50, p99 = (np.array(one) for one in zip(*sorted(points), strict=True))
+                documents, p50, p99 = (np.array(one) for one in zip(*points, strict=True))
                 colour = _ENGINE_COLOURS[engines.index(engine) % len(_ENGINE_COLOURS)]
                 axes.plot(documents, p50, "o-", ms=3.5, color=colour, label=engine)
                 axes.fill_between(documents, p50, p99, color=colour, alpha=0.1, lw=0)

@@ -6,6 +6,7 @@ from typing import Any
 
 from kdmatch.errors import UserError
 from kdmatch.evaluation import formatting
+from kdmatch.evaluation.bench_rows import by_model_and_engine
 from kdmatch.evaluation.evaluate import PRIMARY
 from kdmatch.evaluation.run_record import RunRecord
 
@@ -38,18 +39,16 @@ def frontier(run: RunRecord) -> list[Point]:
     Raises:
         UserError: if the run was not benched, or no benched model has an AUC.
     """
-    found: dict[tuple[str, str], dict[int, float]] = {}
-    for row in run.bench.get("rows") or ():
-        if row["engine"] in SERVED and run.models.get(row["model"], {}).get(PRIMARY):
-            found.setdefault((row["model"], row["engine"]), {})[row["documents"]] = row["p50_ms"]
-    if not found:
+    points = [
+        Point(model, engine, run.primary(model), {size: row["p50_ms"] for size, row in of.items()})
+        for (model, engine), of in by_model_and_engine(run.bench).items()
+        if engine in SERVED and run.models.get(model, {}).get(PRIMARY)
+    ]
+    if not points:
         raise UserError(
             f"{run.path}: no bench of its models; make one with "
             f"`kdmatch bench {run.path} --data FILE --engines {','.join(SERVED)}`"
         )
-    points = [
-        Point(model, engine, run.primary(model), times) for (model, engine), times in found.items()
-    ]
     largest = max(max(point.p50_ms) for point in points)
     return list(_marked(sorted(points, key=lambda one: (one.p50_ms[largest], -one.auc))))
 

@@ -58,8 +58,8 @@ class GbdtInputs:
             neighbours: callable of what gives vectors of texts that makes `NeighbourFeatures`, or
                 None for none; where nothing gives vectors there are none either.
             seed: int. Of the word vectors.
-            progress: callable of how many documents the sentence encoder will read, which gives
-                a context of a callable of (documents read, message).
+            progress: callable of how many texts the sentence encoder will read, which gives
+                a context of a callable of (texts read, message).
         """
         text = TextFeatures.fit(documents, language=language)
         if dimension:
@@ -70,8 +70,9 @@ class GbdtInputs:
                 text = text.with_vectors(vectors)
         fitted = None
         if sentences:
-            with progress(len(documents)) if progress is not None else nullcontext() as advance:
-                fitted = SentenceFeatures.fit(sentences, documents, components, advance)
+            texts = len({*documents, *queries})
+            with progress(texts) if progress is not None else nullcontext() as advance:
+                fitted = SentenceFeatures.fit(sentences, documents, components, queries, advance)
         known = cls(text, fitted)
         if neighbours is None or known._encode is None:
             return known

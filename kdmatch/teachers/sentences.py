@@ -53,22 +53,35 @@ class SentenceFeatures:
 
     @classmethod
     def fit(
-        cls, start: str, documents: Sequence[str], components: int, advance: Advance | None = None
+        cls,
+        start: str,
+        documents: Sequence[str],
+        components: int,
+        queries: Sequence[str] = (),
+        advance: Advance | None = None,
     ) -> "SentenceFeatures":
-        """Find the directions of documents, each text once, and keep their vectors.
+        """Find the directions of documents, and keep the vectors of these and of queries.
+
+        Args:
+            start: str. See `SentenceEncoder`.
+            documents, queries: sequences of str, each text once.
+            components: int. How many directions.
+            advance: callable of (texts read, message).
 
         Raises:
             UserError: if `start` names no BERT, or it has fewer dimensions than `components`.
         """
         encoder = SentenceEncoder(start)
         encoder.check(components)
-        vectors = encoder.encode(documents, advance)
-        mean = vectors.mean(axis=0)
-        centred = vectors - mean
+        texts = list(dict.fromkeys([*documents, *queries]))
+        vectors = encoder.encode(texts, advance)
+        of_documents = vectors[: len(documents)]
+        mean = of_documents.mean(axis=0)
+        centred = of_documents - mean
         directions = np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, :components]
         features = cls(
             *(start, encoder.hashes(), mean, directions),
-            documents,
+            texts,
             vectors.astype(np.float16),
         )
         features._encoder = encoder

@@ -76,6 +76,15 @@ def test_what_is_known_is_not_read_again(features, monkeypatch):
     assert read == ["new"]
 
 
+def test_training_queries_are_read_once_and_move_no_direction(features, bert, monkeypatch):
+    queries = ["a b", "long query of many words"]
+    told = SentenceFeatures.fit(bert, DOCUMENTS, components=3, queries=queries)
+    pairs = queries, DOCUMENTS[:2]
+    expected = features.transform(*pairs)
+    monkeypatch.setattr(SentenceEncoder, "encode", lambda *_: pytest.fail("read again"))
+    assert told.transform(*pairs) == pytest.approx(expected, abs=2e-3)
+
+
 def test_inputs_put_sentences_after_the_words(bert, tmp_path):
     inputs = GbdtInputs.fit(DOCUMENTS, ["a"], "en", sentences=bert, components=2)
     rows = inputs.transform(["a b"], ["a b c"])

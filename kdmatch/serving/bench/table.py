@@ -7,6 +7,7 @@ from rich import box
 from rich.table import Table
 
 from kdmatch.evaluation import formatting
+from kdmatch.evaluation.bench_rows import by_model_and_engine
 
 _CALLS_FOR_P99 = 100
 _AGREES = 1e-3
@@ -57,9 +58,6 @@ def markdown_bench(bench: Mapping[str, Any]) -> str:
 
 def _cells(bench: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     sizes = sorted({row["documents"] for row in bench["rows"]})
-    by_pair: dict[tuple[str, str], dict[int, Mapping[str, Any]]] = {}
-    for row in bench["rows"]:
-        by_pair.setdefault((row["model"], row["engine"]), {})[row["documents"]] = row
     headings = ["model", "engine"]
     headings += [*map(formatting.documents, sizes), "docs/s", "peak MB"]
     differences = {
@@ -73,7 +71,7 @@ def _cells(bench: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     headings += ["load ms", "first ms"] if starts else []
     headings += ["scores off by"] if differences else []
     lines = []
-    for (model, engine), found in by_pair.items():
+    for (model, engine), found in by_model_and_engine(bench).items():
         largest = found[max(found)]
         peak = max((row.get("peak_mb") or 0 for row in found.values()), default=0)
         lines.append(
