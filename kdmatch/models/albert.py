@@ -5,6 +5,8 @@ from typing import Any, ClassVar
 import keras
 
 from kdmatch.models.encoder import EncoderMatcher
+from kdmatch.models.matcher import Matcher
+from kdmatch.searchable import Searchable
 
 
 @keras.saving.register_keras_serializable("kdmatch")
@@ -49,6 +51,10 @@ class AlbertMatcher(EncoderMatcher):
         "albert_1l_256": {"num_heads": 4, "hidden_dim": 256},
         "albert_1l_128": {"num_heads": 2, "hidden_dim": 128, "embedding_dim": 64},
         "albert_1l_64": {"num_heads": 2, "hidden_dim": 64, "embedding_dim": 64},
+    }
+    searched: ClassVar[dict[str, Searchable]] = {
+        **Matcher.searched,
+        "embedding_dim": Searchable(choices=(64, 128)),
     }
 
     def __init__(
