@@ -30,8 +30,6 @@ class AlbertMatcher(EncoderMatcher):
             `DetailedMatchSegments`.
         match_coverage: bool. Tell the head how much of each side the other
             covers; see `Coverage`.
-        match_sides: bool. Tell it how the max and mean pools `q`, `d` of the two
-            sides alone compare: `|q − d|, q · d`.
 
     Call args:
         inputs: `{"token_ids", "segment_ids"}`, int32 `(batch, length)`.
@@ -71,7 +69,6 @@ class AlbertMatcher(EncoderMatcher):
         match_segments: bool = True,
         match_details: bool = False,
         match_coverage: bool = False,
-        match_sides: bool = False,
         dtype: Any = None,
         **kwargs: Any,
     ) -> None:
@@ -92,7 +89,6 @@ class AlbertMatcher(EncoderMatcher):
                 "match_segments": match_segments,
                 "match_details": match_details,
                 "match_coverage": match_coverage,
-                "match_sides": match_sides,
             },
             {"num_groups": 1, "num_inner_repetitions": 1},
             dtype=dtype,

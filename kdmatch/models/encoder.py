@@ -8,13 +8,12 @@ from keras import layers, ops
 
 from kdmatch.models.coverage import Coverage
 from kdmatch.models.details import DetailedMatchSegments
-from kdmatch.models.head import compared_pools, masked_max_pool, masked_mean_pool, score_head
+from kdmatch.models.head import masked_max_pool, masked_mean_pool, score_head
 from kdmatch.models.match import MatchSegments
 from kdmatch.models.matcher import Matcher, dtype_argument
 from kdmatch.models.tables import TokenTraits, WordSpelling
 
-_HEADS = ("head_dim", "match_coverage", "match_sides")
-_NOT_THE_BACKBONES = (*_HEADS, "match_segments", "match_details")
+_NOT_THE_BACKBONES = ("head_dim", "match_segments", "match_details", "match_coverage")
 
 
 class EncoderMatcher(Matcher):
@@ -83,9 +82,6 @@ class EncoderMatcher(Matcher):
         )
         hidden = encoded["sequence_output"] if isinstance(encoded, dict) else encoded
         pools = [hidden[:, 0], masked_max_pool(hidden, mask), masked_mean_pool(hidden, mask)]
-        if arguments["match_sides"]:
-            both = [ops.logical_and(mask, ops.equal(inputs["segment_ids"], s)) for s in (0, 1)]
-            pools += compared_pools([hidden, hidden], both)[2:]
         if spelling is not None:
             tokens = {
                 "ids": inputs["token_ids"],
@@ -112,3 +108,10 @@ class EncoderMatcher(Matcher):
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, **self._arguments}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "EncoderMatcher":
+        """Of this version's config, or of 0.3's, where an option `match_sides` is off."""
+        kept = {name: on for name, on in config.items() if name != "match_sides" or on}
+        made: EncoderMatcher = super().from_config(kept, custom_objects)
+        return made

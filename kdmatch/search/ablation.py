@@ -52,7 +52,6 @@ LEVERS: dict[str, Lever] = {
     "scaling": Lever({"distillation": {"scaling": "none"}}),
     "details": Lever({"arguments": {"match_details": False}}),
     "coverage": Lever({"arguments": {"match_coverage": False}}),
-    "sides": Lever({"arguments": {"match_sides": False}}),
     "characters": Lever({"arguments": {"match_characters": False}}),
     "start": Lever({"start": "scratch"}),
     "average": Lever({"training": {"average": 0.0}}),

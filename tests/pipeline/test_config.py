@@ -164,7 +164,6 @@ def test_a_model_has_its_recipe_below_its_own_keys(tmp_path: Path) -> None:
     albert, textcnn, attention = (config.student(name) for name in models["students"])
     assert albert.arguments["match_coverage"] is False
     assert (albert.arguments["match_details"], albert.arguments["dropout"]) == (True, 0.0)
-    assert "match_sides" not in albert.arguments
     assert (albert.training.steps, albert.training.average) == (6000, 0.998)
     assert (textcnn.training.steps, textcnn.training.average) == (100, 0.5)
     assert textcnn.training.learning_rate == 1e-3

@@ -56,7 +56,7 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "bert_covered": (
         "bert_2l_64",
         "wordpiece",
-        {**ENCODER_SIZE, "match_coverage": True, "match_details": True, "match_sides": True},
+        {**ENCODER_SIZE, "match_coverage": True, "match_details": True},
     ),
     "textcnn_covered": (
         "textcnn_64",

@@ -74,7 +74,7 @@ def test_a_pair_in_the_tokenizer_s_own_template_is_the_same_row(tmp_path):
             "wordpiece",
             {
                 "hidden_dim": 16,
-                **dict.fromkeys(("match_details", "match_coverage", "match_sides"), True),
+                **dict.fromkeys(("match_details", "match_coverage"), True),
             },
         ),
         (

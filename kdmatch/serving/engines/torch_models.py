@@ -69,7 +69,6 @@ class Transformer(nn.Module):
         self.details = config.get("match_details")
         self.traits = Traits(weights) if "traits/stems" in weights else None
         self.spelling = Spelling(weights) if config.get("match_coverage") else None
-        self.match_sides = config.get("match_sides", False)
         self.tokens, self.positions, self.segments = (
             nn.Embedding.from_pretrained(weights[f"{part}_embedding/embeddings"])
             for part in ("token", "position", "segment")
@@ -101,8 +100,6 @@ class Transformer(nn.Module):
             for layer in self.layers:
                 x = layer(x, mask)
         pooled = [x[:, 0], *_pools(x, mask)]
-        if self.match_sides:
-            pooled += _compared([x, x], [mask & (sides == one) for one in (0, 1)])[2:]
         if self.spelling is not None and self.traits is not None:
             told = {
                 **self.traits.of(tokens),

@@ -17,7 +17,6 @@ def score_packed(
     segments: tf.Tensor,
     told: tf.Tensor | None = None,
     wide: tf.DType = tf.float32,
-    match_sides: bool = False,
 ) -> tf.Tensor:
     """Scores of packed rows.
 
@@ -27,7 +26,6 @@ def score_packed(
         segments: int32 `(tokens,)`.
         told: float32 `(rows, features)` that the head reads after the pools, or None.
         wide: type in which the layers' products are computed.
-        match_sides: whether the head reads how the pools of the two sides compare.
 
     Returns:
         float32 `(rows,)` in (-1, 1).
@@ -42,22 +40,9 @@ def score_packed(
         tf.math.segment_max(hidden, page.rows),
         tf.math.segment_mean(hidden, page.rows),
     ]
-    if match_sides:
-        pools += _compared(hidden, page)
     pooled = tf.concat(pools if told is None else [*pools, told], axis=1)
     logit = dense(tf.tanh(dense(pooled, weights.head)), weights.logit)
     return tf.reshape(tf.tanh(logit), [-1])
-
-
-def _compared(hidden: tf.Tensor, page: Packed) -> list[tf.Tensor]:
-    """`|q − d|` and `q · d` of the two sides' max and mean pools; what a side lacks is 0."""
-    side = 2 * page.rows + page.sides
-    pools = tf.concat([tf.math.segment_max(hidden, side), tf.math.segment_mean(hidden, side)], 1)
-    # Without a document in the last row, its side is not counted.
-    missing = 2 * tf.size(page.starts) - tf.shape(pools)[0]
-    pools = tf.pad(pools, [[0, missing], [0, 0]])
-    q, d = tf.unstack(tf.reshape(pools, [-1, 2, pools.shape[1]]), axis=1)
-    return [tf.abs(q - d), q * d]
 
 
 def _embed(weights: EncoderWeights, page: Packed, segments: tf.Tensor) -> tf.Tensor:

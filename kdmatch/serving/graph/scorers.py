@@ -99,7 +99,7 @@ class PackedScorer:
             told = None
             if held is not None and held.spelling is not None and embeddings is not None:
                 told = cover_tokens(page, held, held.spelling, embeddings)
-            return score_packed(weights, page, segments, told, precision, config["match_sides"])
+            return score_packed(weights, page, segments, told, precision)
 
         self.variables: list[tf.Variable] = []
         self._score = score
