@@ -225,7 +225,10 @@ def test_what_no_recipe_can_be_put_below_is_still_one_line(tmp_path: Path, overr
 
 def test_committed_configs_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KDMATCH_DATA", "data")
-    files = sorted(Path(__file__).parents[2].glob("configs/*.yaml"))
-    assert {file.stem for file in files} >= {"homedepot", "qbqtc"}
-    for file in files:
-        load_config(file)
+    folder = Path(__file__).parents[2] / "configs"
+    files = {file.stem: file for file in folder.glob("*.yaml")}
+    assert set(files) >= {"homedepot", "qbqtc"}
+    plain = {name: load_config(file) for name, file in files.items()}
+    for found in folder.glob("found/*.yaml"):  # what a search left, by the config it was made on
+        name = found.stem.split("_")[0]
+        assert load_config(files[name], include=[found]) != plain[name]

@@ -134,7 +134,7 @@ class DistillationConfig(Section):
     """
 
     alpha: Annotated[float, Searchable(0.05, 4.0, "log")] = Field(default=1.0, ge=0)
-    beta: Annotated[float, Searchable(0.05, 4.0, "log")] = Field(default=0.5, ge=0)
+    beta: Annotated[float, Searchable(0.01, 4.0, "log")] = Field(default=0.5, ge=0)
     gamma: Annotated[float, Searchable(0.05, 4.0, "log")] = Field(default=1.0, ge=0)
     margin: float = Field(default=0.7, gt=0)
     scaling: Annotated[Scaling, Searchable(choices=get_args(Scaling))] = "exp"
