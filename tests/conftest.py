@@ -1,6 +1,7 @@
 """Scored pairs to train on, small enough for any test; how tests are spread over processes."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,3 +123,18 @@ def random_pairs() -> Callable[..., ScoredPairs]:
     longest document); ids are below 40.
     """
     return _random_pairs
+
+
+@pytest.fixture(scope="session")
+def is_alive() -> Callable[[int], bool]:
+    """Whether a process runs; one that has ended and was not waited for does not."""
+
+    def alive(process: int) -> bool:
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return False
+        stat = Path(f"/proc/{process}/stat")
+        return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
+
+    return alive

@@ -16,6 +16,7 @@ from typing import Any
 
 from kdmatch.errors import UserError
 from kdmatch.pipeline.console import Console
+from kdmatch.processes import end_with_parent
 from kdmatch.quiet import import_tensorflow_quietly
 
 MOST_JOBS = 4
@@ -147,14 +148,7 @@ _relay: _Relay
 
 def _start_worker(events: Any, shares: Any) -> None:
     global _relay
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def end_with_parent() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    end_with_parent()
     signal.signal(signal.SIGINT, lambda *_: os._exit(1))  # the parent says what is to be said
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, shares.get())

@@ -120,7 +120,7 @@ def wait(console: Console) -> None:
     time.sleep(600)
 
 
-def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path, is_alive) -> None:
     script = tmp_path / "parent.py"
     script.write_text(f"if __name__ == '__main__':\n{PARENT.replace(chr(10), chr(10) + '    ')}")
     here = str(Path(__file__).parent)
@@ -133,15 +133,6 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
     deadline = time.monotonic() + 30
-    while any(_alive(worker) for worker in workers):
+    while any(is_alive(worker) for worker in workers):
         assert time.monotonic() < deadline, "workers outlived their parent"
         time.sleep(0.1)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    stat = Path(f"/proc/{process}/stat")
-    return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from kdmatch.errors import UserError
+from kdmatch.processes import end_with_parent
 from kdmatch.quiet import import_tensorflow_quietly
 from kdmatch.serving.client import Client
 from kdmatch.serving.server import LocalServer
@@ -65,6 +66,7 @@ def load(path: Path, threads: int | None = None) -> GrpcScorer:
 
 
 def _serve(base: Path, threads: int | None, port: Connection) -> None:
+    end_with_parent()
     import_tensorflow_quietly()
     server = LocalServer(
         base,
