@@ -188,14 +188,13 @@ def test_an_encoder_of_version_0_3_loads_where_what_it_lacks_now_was_off(tmp_pat
     matcher = small("albert")
     save_matcher(matcher, tmp_path)
     saved = json.loads((tmp_path / "model.json").read_text("utf-8"))
-    for on in (False, True):
-        saved["config"]["match_sides"] = on
-        (tmp_path / "model.json").write_text(json.dumps(saved), "utf-8")
-        if not on:
-            assert load_matcher(tmp_path).get_config() == matcher.get_config()
-            continue
-        with pytest.raises(UserError, match="another version of kdmatch wrote it; train it again"):
-            load_matcher(tmp_path)
+    saved["config"]["match_sides"] = False
+    (tmp_path / "model.json").write_text(json.dumps(saved), "utf-8")
+    assert load_matcher(tmp_path).get_config() == matcher.get_config()
+    saved["config"]["match_sides"] = True
+    (tmp_path / "model.json").write_text(json.dumps(saved), "utf-8")
+    with pytest.raises(UserError, match="another version of kdmatch wrote it; train it again"):
+        load_matcher(tmp_path)
 
 
 def test_the_logit_is_the_score_before_tanh(matcher):

@@ -229,6 +229,8 @@ def test_committed_configs_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     files = {file.stem: file for file in folder.glob("*.yaml")}
     assert set(files) >= {"homedepot", "qbqtc"}
     plain = {name: load_config(file) for name, file in files.items()}
-    for found in folder.glob("found/*.yaml"):  # what a search left, by the config it was made on
-        name = found.stem.split("_")[0]
-        assert load_config(files[name], include=[found]) != plain[name]
+    found = list(folder.glob("found/*.yaml"))  # what a search left, by the config it was made on
+    assert found
+    for file in found:
+        name = file.stem.split("_")[0]
+        assert load_config(files[name], include=[file]) != plain[name]
