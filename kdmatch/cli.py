@@ -76,7 +76,9 @@ def run(
     out: Annotated[Path, typer.Option(help="The run directory.")],
     set_: SetOption = None,
     include: IncludeOption = None,
-    until: Annotated[str, typer.Option(help="Stop after this stage, for example teacher.")] = "",
+    until: Annotated[
+        str, typer.Option(help="Stop after this stage, a folder of the run: teacher, scores, …")
+    ] = "",
     jobs: JobsOption = None,
     json_file: JsonOption = None,
 ) -> None:
@@ -166,7 +168,7 @@ def compare(
 ) -> None:
     """Say what the models of one run gain over those of another, with intervals.
 
-    Example: [cyan]kdmatch compare runs/searched runs/shop --data test.parquet[/cyan]
+    Example: [cyan]kdmatch compare runs/searched runs/shop --data rows.parquet[/cyan]
     """
     config, others = run_config(run), run_config(other)
     table = read_rows(config, data, column, labelled=True)

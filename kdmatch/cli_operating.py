@@ -44,13 +44,15 @@ def gate(
     ] = 1.1,
     documents: Annotated[int, typer.Option(help="Documents of the timed pages.", min=1)] = 10,
     seconds: Annotated[float, typer.Option(help="Timed for each of the two.", min=0)] = 5.0,
-    positive_threshold: Annotated[float, typer.Option(help="Positive from this label on.")] = 1.0,
+    positive_threshold: Annotated[
+        float, typer.Option(help="Positive from this label on, as in the config.")
+    ] = 1.0,
     column: ColumnOption = None,
     json_file: JsonOption = None,
 ) -> None:
     """Compare a candidate's scores, AUC and latency with a version's; exit 1 where it fails.
 
-    Example: [cyan]kdmatch gate albert/1 albert/2 --data test.parquet[/cyan]
+    Example: [cyan]kdmatch gate albert/1 albert/2 --data rows.parquet[/cyan]
     """
     load_backend()
     import rich.console
@@ -159,7 +161,7 @@ def load(
 
     Latency counts from when a request was to arrive, so that queueing shows.
 
-    Example: [cyan]kdmatch load --data test.parquet --model albert --budget-ms 50[/cyan]
+    Example: [cyan]kdmatch load --data rows.parquet --model albert --budget-ms 50[/cyan]
     """
     load_backend()
     import rich.console

@@ -28,13 +28,21 @@ def search(
     student: Annotated[
         str | None, typer.Option(help="Which student; each of the config's in turn if not given.")
     ] = None,
-    trials: Annotated[int | None, typer.Option(help="At most so many trials.")] = None,
-    hours: Annotated[
-        float | None, typer.Option(help="No trial begins after these, a student.")
+    trials: Annotated[
+        int | None, typer.Option(help="At most so many trials; 60 if the config says nothing.")
     ] = None,
-    sample: Annotated[float | None, typer.Option(help="Share of the training queries.")] = None,
+    hours: Annotated[
+        float | None,
+        typer.Option(help="No trial begins after so many hours, counted for each student."),
+    ] = None,
+    sample: Annotated[
+        float | None, typer.Option(help="Share of the training queries; 0.06.")
+    ] = None,
     tuner: Annotated[str | None, typer.Option(help="bayesian, hyperband or random.")] = None,
-    objective: Annotated[str | None, typer.Option(help="Validation metric: auc, …")] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(help="Metric on valid: auc, gauc, ndcg@10, mrr, map or pair_accuracy."),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Local processes that run trials; 1 if not given.", min=0)
     ] = None,

@@ -85,18 +85,20 @@ def bench(
     engines: Annotated[
         str,
         typer.Option(
-            help="Engines, by commas; all that are installed by default, but for three: plain, "
-            "the SavedModel without the inference graph, bfloat16, with its products in bfloat16, "
-            "and grpc-bfloat16, the same over gRPC."
+            help="Engines, by commas. By default all of these that are installed: savedmodel, grpc "
+            "(a local server on the loopback), onnxruntime, openvino, pytorch. Only if named: "
+            "plain (the SavedModel without the inference graph), bfloat16 (with its products in "
+            "bfloat16), grpc-bfloat16 (the same over gRPC)."
         ),
     ] = "",
-    models: Annotated[str, typer.Option(help="Models, by commas; all that are exported.")] = "",
+    models: Annotated[str, typer.Option(help="Models, by commas; by default all exported.")] = "",
     documents: Annotated[str, typer.Option(help="Sizes of a page, by commas.")] = "1,10,50,200",
     seconds: Annotated[
         float, typer.Option(help="Measured for each model, engine and size.", min=0.0)
     ] = 3.0,
     threads: Annotated[
-        int | None, typer.Option(help="Threads within an operation; each engine's own choice.")
+        int | None,
+        typer.Option(help="Threads within an operation; each engine's own choice if not given."),
     ] = None,
     cold: Annotated[bool, typer.Option(help="Measure cold starts and peak memory too.")] = True,
     markdown: Annotated[bool, typer.Option(help="Print the table as Markdown.")] = False,
@@ -104,7 +106,7 @@ def bench(
 ) -> None:
     """Measure how fast every exported model of a run scores pages, through every engine.
 
-    Example: [cyan]kdmatch bench runs/homedepot --data test.parquet --json bench.json[/cyan]
+    Example: [cyan]kdmatch bench runs/shop --data rows.parquet --json bench.json[/cyan]
     """
     config = run_config(run)
     load_backend()
