@@ -103,6 +103,8 @@ class TrainingBatches(keras.utils.PyDataset):
         if not len(labelled):
             unlabelled_share = 1.0
         other = round(batch_size * unlabelled_share)
+        if 0 < unlabelled_share < 1:  # both kinds stand in every batch
+            other = min(max(1, other), batch_size - 1)
         self._streams = [
             _Stream(pairs, rows, size, seed + salt, rows_per_query, by_query)
             for rows, size, salt, by_query in (

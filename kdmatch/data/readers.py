@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+import re
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -53,16 +54,20 @@ def read_batches(
     """
     bad = bad or BadRows()
     renames = {theirs: ours for ours, theirs in (columns or {}).items()}
-    seen = False
+    seen, skipped = False, bad.count
     for rows, raw in _raw_batches(path, renames, bad):
         raw = _renamed(path, raw, renames)
-        raw = raw.select([name for name in raw.schema.names if name not in ignored])
+        # By place: columns that are not the table's may share a name.
+        raw = raw.select([i for i, name in enumerate(raw.schema.names) if name not in ignored])
         if not seen:
             mapped = {k: v for k, v in (columns or {}).items() if k not in optional}
             _require_columns(path, raw.schema.names, mapped)
         seen = seen or raw.num_rows > 0
         yield from conform(raw, str(path), rows, bad)
     if not seen:
+        if left := bad.count - skipped:
+            where = f"; see {bad.path}" if bad.path is not None else ""
+            raise UserError(f"{path}: none of its {left} rows can be read, all were skipped{where}")
         raise UserError(f"{path}: the file holds no rows; give one with at least a query a line")
 
 
@@ -213,6 +218,13 @@ def _delimited(path: Path, delimiter: str, bad: BadRows) -> Iterator[_Numbered]:
         if "Empty CSV file" in str(error):
             return
         reason = str(error)
+        if found := re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", reason):
+            # The row's text could not be decoded, so it could not be handed over either.
+            number, expected, actual = map(int, found.groups())
+            reason = (
+                f"row {number - 1} has {actual} columns instead of {expected}, and is not valid "
+                "UTF-8; save the file as UTF-8"
+            )
         if "straddling" in reason:
             reason = f"a row is longer than {_BLOCK_BYTES >> 20} MB; {_OPEN_QUOTE}"
         raise UserError(f"{path}: cannot be read as {path.suffix[1:].upper()}: {reason}") from error

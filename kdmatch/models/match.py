@@ -70,6 +70,8 @@ class SimilarityKernels(layers.Layer):
 
     def __init__(self, kernels: int = 11, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if kernels < 2:
+            raise ValueError(f"kernels is {kernels}; give at least 2")
         self.kernels = kernels
         step = 2.0 / (kernels - 1)
         self.means = [1.0] + [1.0 - step / 2 - step * i for i in range(kernels - 1)]

@@ -19,7 +19,7 @@ _EQUAL = {  # our name of a size that must be equal: Hugging Face's
     "num_heads": "num_attention_heads",
     "intermediate_dim": "intermediate_size",
 }
-_SIZES = {
+ENCODER_SIZES = {
     **_EQUAL,
     "num_layers": "num_hidden_layers",
     "max_sequence_length": "max_position_embeddings",
@@ -71,7 +71,8 @@ def pretrained_sizes(folder: Path) -> dict[str, int]:
         if kind not in ("bert", "BertBackbone"):
             raise UserError(f"start {folder}: a model of type {kind!r}; a matcher needs a BERT")
         sizes = {
-            ours: int(own[theirs if hugging_face else ours]) for ours, theirs in _SIZES.items()
+            ours: int(own[theirs if hugging_face else ours])
+            for ours, theirs in ENCODER_SIZES.items()
         }
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
@@ -94,7 +95,7 @@ def is_lower_case(folder: Path) -> bool:
 
 def sizes_of(encoder: Any) -> dict[str, int]:
     """The same sizes of a matcher's encoder."""
-    return {name: getattr(encoder, name) for name in _SIZES if hasattr(encoder, name)}
+    return {name: getattr(encoder, name) for name in ENCODER_SIZES if hasattr(encoder, name)}
 
 
 def check_sizes(
@@ -146,6 +147,11 @@ def check_teacher_sizes(teacher: Mapping[str, int], student: Mapping[str, int], 
     Raises:
         UserError: if it cannot.
     """
+    if student["embedding_dim"] > teacher["hidden_dim"]:
+        raise UserError(
+            f"start from teacher: embedding_dim {student['embedding_dim']} is more than the "
+            f"teacher's hidden_dim {teacher['hidden_dim']}; give no more than that"
+        )
     width = max(student["intermediate_dim"], teacher["intermediate_dim"])
     sizes = {**student, "num_layers": 1, "intermediate_dim": width}
     if student["hidden_dim"] < teacher["hidden_dim"]:

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from kdmatch.errors import UserError, did_you_mean
 from kdmatch.files import whole, write_json
 from kdmatch.models.albert import AlbertMatcher
@@ -41,7 +43,7 @@ def build_matcher(preset: str, **overrides: Any) -> Matcher:
     """
     try:
         return matcher_class(preset).from_preset(preset, **overrides)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise UserError(f"model preset {preset}: {error}") from error
 
 
@@ -49,18 +51,28 @@ def matcher_arguments(preset: str, **overrides: Any) -> dict[str, Any]:
     """All arguments that a preset's matcher is built with, but for its vocabulary's size.
 
     Raises:
-        UserError: if no matcher has the preset, or an override is not an argument of it.
+        UserError: if no matcher has the preset, or an override is not an argument of it or of
+            another type.
     """
     kind = matcher_class(preset)
-    defaults = {
-        name: one.default
+    arguments = {
+        name: one
         for name, one in inspect.signature(kind).parameters.items()
         if one.default is not one.empty and name != "dtype"
     }
-    for name in overrides:
-        if name not in defaults:
-            meant = did_you_mean(name, defaults, f"known: {', '.join(defaults)}")
+    for name, value in overrides.items():
+        if name not in arguments:
+            meant = did_you_mean(name, arguments, f"known: {', '.join(arguments)}")
             raise UserError(f"model preset {preset}: unknown argument {name!r}; {meant}")
+        try:
+            TypeAdapter(arguments[name].annotation).validate_python(value, strict=True)
+        except ValidationError as error:
+            hint = "; YAML reads 1e-1 as text, and 1.0e-1 as a number" * isinstance(value, str)
+            reason = error.errors()[0]["msg"]
+            raise UserError(
+                f"model preset {preset}: argument {name}: {reason} (found {value!r}){hint}"
+            ) from error
+    defaults = {name: one.default for name, one in arguments.items()}
     found = defaults | kind.presets[preset] | overrides
     if "intermediate_dim" in found:
         found["intermediate_dim"] = found["intermediate_dim"] or 4 * found["hidden_dim"]

@@ -41,10 +41,12 @@ def start_from_teacher(
         seed: int. For the random tokens.
 
     Raises:
-        UserError: if the student's hidden size is larger, or the vocabularies differ.
+        UserError: if the student's hidden size or embedding is wider than the teacher, or the
+            vocabularies differ.
     """
     source, target = teacher.encoder, student.encoder
-    check_teacher_sizes(sizes_of(source), sizes_of(target), layer)
+    own = sizes_of(target) | {"embedding_dim": target.embedding_dim}
+    check_teacher_sizes(sizes_of(source), own, layer)
     tokens = embedding_weights(source, "token_embedding")
     positions = embedding_weights(source, "position_embedding")
     segments = embedding_weights(source, "segment_embedding")

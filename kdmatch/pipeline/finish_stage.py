@@ -21,6 +21,7 @@ from kdmatch.pipeline.run_directory import RunDirectory
 from kdmatch.pipeline.scoring import matcher_folder, model_config, student_folders
 from kdmatch.pipeline.teacher_stage import matcher_teachers
 from kdmatch.pipeline.training_stage import encoder_kind
+from kdmatch.serving.versions import latest_version
 
 
 def finish(config: Config, root: Path, directory: RunDirectory, console: Console) -> None:
@@ -125,8 +126,8 @@ def _evaluate(config: Config, root: Path, folder: Path, console: Console) -> dic
     for name, model in metrics["models"].items():
         model["parameters"], model["latency_ms"] = None, None
         if name in exported_models(config):
-            (version,) = sorted((root / "export" / name).glob("[0-9]*"))[-1:]
-            model["latency_ms"] = time_export(version, pairs)
+            base = root / "export" / name
+            model["latency_ms"] = time_export(base / str(latest_version(base)), pairs)
         weights = _model_folder(config, root, name)
         if weights is not None:
             # Trained ones: a vocabulary's tables and KerasHub's unused pooler are not.

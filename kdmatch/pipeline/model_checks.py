@@ -1,9 +1,11 @@
 """What is wrong with a config's models, said before the first of them is trained."""
 
+from kdmatch.data.ids import padded_width
 from kdmatch.errors import UserError
 from kdmatch.models.albert import AlbertMatcher
 from kdmatch.models.bert import BertMatcher
 from kdmatch.models.pretrained import (
+    ENCODER_SIZES,
     check_sizes,
     check_teacher_sizes,
     is_lower_case,
@@ -35,6 +37,9 @@ def check_models(config: Config) -> None:
             check_start(model)
             _check_vocabulary(config, model)
             _check_length(config, model)
+            _check_vectors(config, model)
+            if model.start == "pretraining":
+                _check_pretraining(config.teacher, model)
             if model.start == "teacher":
                 if name in teachers:
                     raise UserError("only a student can start from the teacher")
@@ -111,12 +116,35 @@ def _check_teacher(config: Config, model: ModelConfig) -> None:
 
 
 def _check_length(config: Config, model: ModelConfig) -> None:
-    """Check that a model takes inputs as long as the text stage makes them."""
+    """Check that a model takes inputs as long as batches make them."""
     most = matcher_arguments(model.preset, **model.arguments).get("max_sequence_length")
-    if most is not None and most < config.text.wordpiece.max_tokens:
+    length = config.text.wordpiece.max_tokens
+    if most is not None and most < (padded := padded_width(length)):
+        batches = f", which batches pad to {padded}" if padded > length else ""
         raise UserError(
-            f"max_sequence_length {most} is less than text.wordpiece.max_tokens "
-            f"{config.text.wordpiece.max_tokens}; lower the latter"
+            f"max_sequence_length {most} is less than text.wordpiece.max_tokens {length}{batches}; "
+            "lower the latter"
+        )
+
+
+def _check_vectors(config: Config, model: ModelConfig) -> None:
+    """Check that a TextCNN that starts from Word2Vec alone embeds words as that does."""
+    length = model.arguments.get("embedding_dim", config.text.words.dimension)
+    alone = model.start == "vectors" and config.text.words.encoder is None
+    if alone and not _is_bert(model) and length != config.text.words.dimension:
+        raise UserError(
+            f"embedding_dim {length} is not text.words.dimension {config.text.words.dimension}, "
+            "whose vectors it starts from; leave it out"
+        )
+
+
+def _check_pretraining(teacher: ModelConfig, model: ModelConfig) -> None:
+    """Check that a BERT is built as the pre-trained one, which is the teacher's."""
+    own, other = (matcher_arguments(one.preset, **one.arguments) for one in (model, teacher))
+    if differ := sorted(name for name in ENCODER_SIZES if own.get(name) != other.get(name)):
+        raise UserError(
+            f"start pretraining: the pre-trained encoder differs in {', '.join(differ)}; use the "
+            "teacher's preset and arguments"
         )
 
 

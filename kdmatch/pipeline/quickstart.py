@@ -47,7 +47,8 @@ def run_quickstart(
 
     console.stage("quickstart", "synthetic data, for trying things out: its numbers mean nothing")
     files = generate(out / "data")
-    root = run(quickstart_config(files, overrides), out / "run", console, jobs=jobs)
+    config = quickstart_config(files, overrides)
+    root, served = run(config, out / "run", console, jobs=jobs), next(iter(config.students))
     metrics = read_json(root / "metrics.json")
     console.rich.print(metric_table(metrics))
     page = pq.read_table(files["test"], columns=["query", "document"]).to_pylist()
@@ -55,10 +56,10 @@ def run_quickstart(
     documents = [row["document"] for row in page if row["query"] == query]
     with (
         LocalServer(root / "export", port=0) as server,
-        Client(f"localhost:{server.port}", model="albert") as client,
+        Client(f"localhost:{server.port}", model=served) as client,
     ):
         ranking = client.rank(query, documents)
-    console.stage("served", f"albert, over gRPC, query {query!r}:")
+    console.stage("served", f"{served}, over gRPC, query {query!r}:")
     for index, score in ranking[:5]:
         console.rich.print(f"  {score:7.4f}  {documents[index]}", highlight=False, markup=False)
     console.stage("report", f"open {root / 'report.html'} in a browser")

@@ -1,6 +1,6 @@
 """The pairs that students learn from without labels: neighbours of queries, and the log."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Set
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from kdmatch.data.made_queries import made_queries
 from kdmatch.data.rows import Rows
 from kdmatch.data.schema import text_id
+from kdmatch.data.splits import query_key
 from kdmatch.data.transfer import neighbours
 from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.console import Console
@@ -34,11 +35,11 @@ def make_transfer(
     documents = list(dict.fromkeys(texts))
     number = {text: i for i, text in enumerate(documents)}
     queries = train.query.unique().to_pylist()
-    query_number = {text: i for i, text in enumerate(queries)}
-    seen = {
-        (query_number[q], number[d])
-        for q, d in zip(train.query.to_pylist(), train.document.to_pylist(), strict=True)
-    }
+    labelled = set(_keyed(zip(*train.pairs(), strict=True)))
+    spellings: dict[str, list[int]] = {}
+    for i, query in enumerate(queries):
+        spellings.setdefault(query_key(query), []).append(i)
+    seen = {(i, number[d]) for key, d in labelled for i in spellings[key]}
     settings = config.transfer
     near = partial(neighbours, language=run_language(config, data), deep_share=settings.deep_share)
     pairs: list[tuple[str, str]] = []
@@ -53,11 +54,12 @@ def make_transfer(
         made = made_queries(queries, documents, count, avoid=avoid, seed=config.seed)
         which, found = near(made, documents, per_query=settings.per_made, seed=config.seed + 1)
         pairs += [(made[q], documents[d]) for q, d in zip(which, found, strict=True)]
-    log = _read_log(data, train, console)
+    log = _read_log(data, labelled, console)
     if log is not None:
         # The log's row knows the clicks of a pair.
-        logged = set(_pairs(log))
-        pairs = [pair for pair in pairs if pair not in logged]
+        logged = set(_keyed(_pairs(log)))
+        keys = _keyed(pairs)
+        pairs = [pair for pair, key in zip(pairs, keys, strict=True) if key not in logged]
     table = pa.table(
         {
             "query_id": [text_id(q) for q, _ in pairs],
@@ -75,14 +77,15 @@ def make_transfer(
     return {"rows": len(table)}
 
 
-def _read_log(data: Path, train: Rows, console: Console | None) -> pa.Table | None:
+def _read_log(
+    data: Path, labelled: Set[tuple[str, str]], console: Console | None
+) -> pa.Table | None:
     """The rows of `data.unlabelled` that are new, with their `f_*`; None without such a file."""
     file = data / "unlabelled.parquet"
     if not file.exists():
         return None
     brought = [name for name in pq.read_schema(file).names if name.startswith("f_")]
     log = pq.read_table(file, columns=[*_TEXTS, *brought])
-    labelled = set(zip(train.query.to_pylist(), train.document.to_pylist(), strict=True))
     kept = _new_pairs(log, labelled)
     if console is not None and (left := len(log) - len(kept)):
         console.stage(
@@ -92,14 +95,19 @@ def _read_log(data: Path, train: Rows, console: Console | None) -> pa.Table | No
     return log.take(pa.array(kept, pa.int64()))
 
 
-def _new_pairs(table: pa.Table, known: set[tuple[str, str]]) -> list[int]:
+def _new_pairs(table: pa.Table, known: Set[tuple[str, str]]) -> list[int]:
     """Rows of the first of each (query, document) that is not among the known ones."""
     found, rows = set(known), []
-    for row, pair in enumerate(_pairs(table)):
+    for row, pair in enumerate(_keyed(_pairs(table))):
         if pair not in found:
             found.add(pair)
             rows.append(row)
     return rows
+
+
+def _keyed(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Pairs as they count as one: a query is the same however it is spelt."""
+    return ((query_key(query), document) for query, document in pairs)
 
 
 def _pairs(table: pa.Table) -> Iterator[tuple[str, str]]:

@@ -3,14 +3,14 @@
 import inspect
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras_tuner
 import numpy as np
 
 from kdmatch.errors import UserError, did_you_mean
-from kdmatch.models.registry import matcher_class
+from kdmatch.models.registry import matcher_arguments, matcher_class
 from kdmatch.pipeline.config.loader import merge, parse_config
 from kdmatch.pipeline.config.models import DistillationConfig, StudentConfig, TrainingConfig
 from kdmatch.pipeline.config.run import Config
@@ -84,7 +84,7 @@ def space_of(config: Config, student: str) -> list[Parameter]:
     """
     own = current_values(config, student)
     known = {name for other in config.students for name in current_values(config, other)}
-    ranges = declared_ranges(config.student(student))
+    ranges = _within_teacher(config, student, declared_ranges(config.student(student)))
     for name, given in config.search.space.items():
         if name in _OF_THE_TRIAL:
             raise UserError(f"search.space: {name} is not searched; set {_OF_THE_TRIAL[name]}")
@@ -102,6 +102,19 @@ def space_of(config: Config, student: str) -> list[Parameter]:
     if not made:
         raise UserError(f"search.space: nothing is left to search for {student}; give a range")
     return sorted(made, key=lambda parameter: parameter.range.when is not None)
+
+
+def _within_teacher(
+    config: Config, student: str, ranges: Mapping[str, Searchable]
+) -> dict[str, Searchable]:
+    """Without embeddings wider than the teacher whose words a student starts from."""
+    name = "arguments.embedding_dim"
+    if name not in ranges or config.student(student).start != "teacher":
+        return dict(ranges)
+    width = matcher_arguments(config.teacher.preset, **config.teacher.arguments).get("hidden_dim")
+    choices = tuple(one for one in ranges[name].choices if width is None or one <= width)
+    kept = {other: found for other, found in ranges.items() if other != name}
+    return kept | ({name: replace(ranges[name], choices=choices)} if len(choices) > 1 else {})
 
 
 def declared_ranges(model: StudentConfig) -> dict[str, Searchable]:

@@ -40,6 +40,7 @@ def verify_top(
     """
     objective, seed = work.config.search.objective, work.config.seeds[0]
     finished = finished_trials(oracle)
+    count = min(count, len(finished))
     # Where a range lacks the config's value, the first trial has another.
     is_moved = any(parameter.is_moved for parameter in space)
     own = None if is_moved else with_own_values(oracle)

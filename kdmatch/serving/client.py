@@ -204,5 +204,7 @@ def _channel_options(max_retries: int) -> list[tuple[str, Any]]:
     return [
         ("grpc.service_config", json.dumps(config)),
         ("grpc.enable_retries", int(max_retries > 0)),
+        # By default a call of more than 256 KB is not tried again.
+        ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
         ("grpc.max_reconnect_backoff_ms", _MAX_RECONNECT_MS),
     ]

@@ -5,6 +5,8 @@ that is not loaded, and a version that is dropped while a label still points at
 it is gone for those who ask by label. So a move has three steps: load the new
 version beside the old one, move the label, drop what has no label any more.
 `previous` keeps the version that `stable` had, loaded, for a rollback at once.
+A `canary` that has become `stable` goes where `stable` goes, until it is given
+a version of its own again: clients that ask for it are always answered.
 """
 
 import contextlib
@@ -79,10 +81,12 @@ def promote(
         Change.
 
     Raises:
-        UserError: if model, label or version are unknown, the version does not
-            load, the server refuses, nobody says that a listed version is loaded,
-            or another promotion or rollback is at work on the file.
+        UserError: if model, label or version are unknown, the model lists no versions or a
+            canary comes before any `stable`, the version does not load, the server refuses,
+            nobody says that a listed version is loaded, or another promotion or rollback is at
+            work on the file.
     """
+    path = path.resolve()  # a link stays one, and who goes by another is kept out too
     with _alone(path):
         config = read_config(path)
         entry = find_model(config, model, path)
@@ -108,13 +112,14 @@ def rollback(path: Path, model: str, target: str | None = None) -> Change:
         UserError: if there is no such version, the server refuses, or another
             promotion or rollback is at work on the file.
     """
+    path = path.resolve()
     with _alone(path):
         config = read_config(path)
         entry = find_model(config, model, path)
         before = dict(entry.version_labels)
         if PREVIOUS not in before or STABLE not in before:
             raise UserError(f"{path}: {model} has no {PREVIOUS} version; nothing was promoted yet")
-        after = {**before, STABLE: before[PREVIOUS], PREVIOUS: before[STABLE]}
+        after = {**_with_stable(before, before[PREVIOUS]), PREVIOUS: before[STABLE]}
         # `previous` is loaded: nothing drops it.
         return _move(
             path, config, entry, after, after[STABLE], target, _ROLLBACK_SECONDS, lambda: None
@@ -154,22 +159,37 @@ def _promoted(
     before = dict(entry.version_labels)
     if label not in (STABLE, CANARY):
         raise UserError(f"label {label!r} is unknown; choose {STABLE} or {CANARY}")
+    policy = entry.model_version_policy
+    if policy.WhichOneof("policy_choice") != "specific":
+        raise UserError(
+            f"{path}: {model} serves whichever versions it finds; list those that it serves now "
+            f"under `specific`, and give the label {STABLE} to one"
+        )
+    if label == CANARY and STABLE not in before:
+        raise UserError(
+            f"{path}: {model} has no {STABLE} version, which a {CANARY} would leave unlisted; "
+            f"promote the version that serves to {STABLE} first"
+        )
     if version is None:
         version = before.get(CANARY)
-        if version is None or label == CANARY:
+        if version in (None, before.get(STABLE)) or label == CANARY:
             raise UserError(f"{path}: {model} has no {CANARY} to promote; give --version")
     if before.get(label) == version:
         raise UserError(f"{path}: {model}: version {version} is {label} already")
     folder = Path(entry.base_path)
     if folder.is_dir() and not (folder / str(version) / "saved_model.pb").is_file():
         raise UserError(f"{folder}: no complete version {version}; export it first")
-    after = {**before, label: version}
-    if label == STABLE:
-        if STABLE in before:
-            after[PREVIOUS] = before[STABLE]
-        if after.get(CANARY) == version:
-            del after[CANARY]
-    return after, version
+    if label == CANARY:
+        return {**before, CANARY: version}, version
+    after = _with_stable(before, version)
+    served = before.get(STABLE, max({*policy.specific.versions} - {version}, default=None))
+    return after | ({} if served is None else {PREVIOUS: served}), version
+
+
+def _with_stable(labels: Mapping[str, int], version: int) -> dict[str, int]:
+    """The labels with another `stable`, and a `canary` that was the same with it."""
+    alike = CANARY in labels and labels[CANARY] == labels.get(STABLE)
+    return {**labels, STABLE: version} | ({CANARY: version} if alike else {})
 
 
 def _move(

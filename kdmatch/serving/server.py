@@ -273,12 +273,16 @@ def model_server_command(binary: str, models: dict[str, Path], options: ServeOpt
 
 
 def _bind(server: grpc.Server, host: str, port: int) -> int:
+    address = f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
     try:
-        bound = server.add_insecure_port(f"{host}:{port}")
+        bound = server.add_insecure_port(address)
     except RuntimeError:
         bound = 0
     if bound == 0:
-        raise UserError(f"{host}:{port} cannot be listened on; is the port in use? choose another")
+        raise UserError(
+            f"{address} cannot be listened on; is the port in use, or the host not this machine's? "
+            "choose another"
+        )
     return bound
 
 

@@ -114,6 +114,9 @@ class PredictSpec:
         Yields:
             a request and the rows it holds.
         """
+        for name, values in (("queries", queries), ("documents", documents)):
+            if isinstance(values, str | bytes):
+                raise UserError(f"{name}: one text, {values[:40]!r}; give a list of texts")
         if len(queries) != len(documents):
             raise UserError(
                 f"{len(queries)} queries and {len(documents)} documents; pairs need as many of each"
@@ -163,7 +166,7 @@ def _chunks(
             yield slice(start, index)
             start, held = index, 0
         held += pair
-    if documents:
+    if len(documents):
         yield slice(start, len(documents))
 
 

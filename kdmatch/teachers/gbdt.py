@@ -46,10 +46,10 @@ class GbdtRanker:
             `"both"`: a weighted mean of the two, each standardised on the training rows, with
             the weights (0 or more, summing to 1) that fit the validation labels best; equal
             ones where there is no validation.
-        params: dict. LightGBM parameters over `DEFAULTS`, with `num_rounds` (the most trees) and
-            `early_stopping_rounds`, and `hidden_share`: this part of the queries is trained on
-            once more without its `f_*` columns, so that rows without clicks (transfer rows) get
-            sensible scores.
+        params: dict. LightGBM parameters over `DEFAULTS`, by any of their names, with
+            `num_rounds` (the most trees) and `early_stopping_rounds`, and `hidden_share`: this
+            part of the queries is trained on once more without its `f_*` columns, so that rows
+            without clicks (transfer rows) get sensible scores.
         seed: int. Two fits with one seed and one thread count agree.
 
     Attributes:
@@ -64,8 +64,8 @@ class GbdtRanker:
         if objective not in OBJECTIVES:
             raise UserError(f"GBDT objective {objective!r} is not one of {', '.join(OBJECTIVES)}")
         self.objective = objective
-        self.params = dict(params or {})
-        _check_params(self.params)
+        self.params = _named(params or {})
+        _check_values(self.params)
         self.seed = seed
         self.names: list[str] = []
         self.rounds: dict[str, int] = {}
@@ -297,14 +297,25 @@ class GbdtRanker:
         return self
 
 
-def _check_params(params: Mapping[str, Any]) -> None:
-    known = {*DEFAULTS}
+def _named(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters by the names of `DEFAULTS`, whichever of LightGBM's aliases they came by."""
+    names = {name: name for name in DEFAULTS}
     for name, aliases in lightgbm.basic._ConfigAliases._get_all_param_aliases().items():
-        known |= {name, *aliases}
+        ours = next((one for one in (name, *aliases) if one in DEFAULTS), name)
+        names |= dict.fromkeys((name, *aliases), ours)
+    found: dict[str, Any] = {}
     for name, value in params.items():
-        if name not in known:
-            meant = did_you_mean(name, sorted(known), "see LightGBM's parameters")
+        if name not in names:
+            meant = did_you_mean(name, sorted(names), "see LightGBM's parameters")
             raise UserError(f"gbdt.params: LightGBM has no parameter {name!r}; {meant}")
+        if names[name] in found:
+            raise UserError(f"gbdt.params: {name} is {names[name]}, which is given too; keep one")
+        found[names[name]] = value
+    return found
+
+
+def _check_values(params: Mapping[str, Any]) -> None:
+    for name, value in params.items():
         if name in ("num_rounds", "early_stopping_rounds") and not (
             type(value) is int and value > 0
         ):

@@ -52,6 +52,30 @@ def test_a_missing_column_is_named(tmp_path, suffix, missing):
     assert "title" in message
 
 
+@pytest.mark.parametrize("header", ["query,document,label,,", "note,query,document,note,label"])
+def test_columns_that_are_not_read_may_share_a_name(tmp_path, header):
+    path = tmp_path / "rows.csv"
+    cells = {"query": "q", "document": "d", "label": "2"}
+    path.write_text(f"{header}\n{','.join(cells.get(name, '') for name in header.split(','))}\n")
+    assert read(path).select(["query", "label"]).to_pylist() == [{"query": "q", "label": 2.0}]
+
+
+def test_a_row_of_too_many_columns_that_is_not_utf8_is_named(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"query,document\nd,e\na\xff,b,c\n")
+    with pytest.raises(UserError, match="row 2 has 3 columns instead of 2, and is not valid UTF-8"):
+        read(path, on_bad_row="skip")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("rows.csv", "query,document,label\na,b,c,1\n"), ("rows.jsonl", "no\nno\n")]
+)
+def test_a_file_of_bad_rows_alone_does_not_pass_for_an_empty_one(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=r"none of its [12] rows can be read, all were skipped"):
+        read(tmp_path / name, on_bad_row="skip")
+
+
 def test_a_half_triple_names_its_other_half(tmp_path):
     message = error_of(write(tmp_path / "rows.csv", [{"query": "q", "positive": "d"}]))
     assert "no column 'negative'" in message

@@ -42,6 +42,12 @@ def test_the_unlabelled_share_holds_in_every_batch(pairs):
     assert (np.isnan(pairs.label[rows]).sum(axis=1) == 5).all()
 
 
+@pytest.mark.parametrize(("share", "labelled"), [(0.99, 1), (0.01, 7)])
+def test_both_kinds_stand_in_every_batch(pairs, share, labelled):
+    _, targets, _ = TrainingBatches(pairs, 8, unlabelled_share=share)[0]
+    assert (~np.isnan(targets["label"])).sum() == labelled
+
+
 @pytest.mark.parametrize(("labels", "unlabelled"), [(8, 0), (0, 60)])
 def test_one_kind_of_row_fills_the_batch(random_pairs, labels, unlabelled):
     pairs = random_pairs(labels, 8, unlabelled=unlabelled)

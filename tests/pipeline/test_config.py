@@ -202,6 +202,14 @@ def test_a_model_that_is_null_is_left_out(tmp_path: Path) -> None:
         load_config(path, [*nulls, "students.albert=null"])
 
 
+def test_quickstart_leaves_a_model_out_too(tmp_path: Path) -> None:
+    from kdmatch.pipeline.quickstart import quickstart_config
+
+    files = dict.fromkeys(("train", "valid", "test", "unlabelled"), tmp_path / "rows.parquet")
+    config = quickstart_config(files, ["students.albert=null"])
+    assert list(config.students) == ["textcnn", "cnn_attention"]
+
+
 def test_a_resolved_config_gets_no_recipe(tmp_path: Path) -> None:
     """Or a run's own config would change with kdmatch."""
     resolved = load_config(write(tmp_path, RAW), recipes=False)

@@ -38,6 +38,27 @@ BERT = {
         ),
         ("students.textcnn.arguments.x=1", "students.textcnn: .*unknown argument 'x'; known: "),
         (
+            "students.albert.arguments.dropout=1e-1",
+            "students.albert: .*argument dropout: .* valid number .found '1e-1'.; YAML reads",
+        ),
+        (
+            "students.textcnn.arguments.widths=3",
+            "students.textcnn: .*argument widths: .* .found 3",
+        ),
+        ("teacher.arguments={hidden_dim: null}", "teacher: .*argument hidden_dim: .*found None"),
+        (
+            "students.albert.arguments.embedding_dim=128",
+            "students.albert: .*embedding_dim 128 is more than the teacher's hidden_dim 64",
+        ),
+        (
+            "students.textcnn={preset: textcnn_64, start: vectors, arguments: {embedding_dim: 9}}",
+            "students.textcnn: embedding_dim 9 is not text.words.dimension 16",
+        ),
+        (
+            "original={preset: bert_4l_256, start: pretraining}",
+            "original: start pretraining: the pre-trained encoder differs in hidden_dim, inter",
+        ),
+        (
             "teacher={preset: textcnn_64}",
             "students.albert: can start from a BERT alone; the teacher is textcnn_64",
         ),
@@ -63,11 +84,18 @@ BERT = {
 def test_a_model_that_cannot_be_trained_is_said_before_anything_is(
     tiny: Path, tmp_path: Path, override: str, message: str
 ) -> None:
-    config = load_config(
-        tiny, [override, *(["teacher.start=vectors"] if "256" in override else [])]
-    )
+    more = ["teacher.start=vectors"] if "teacher_b" in override and "256" in override else []
+    more += ["pretraining={steps: 10}"] if override.startswith("original") else []
+    config = load_config(tiny, [override, *more])
     with pytest.raises(UserError, match=message):
         run(config, tmp_path / "run", Console(quiet=True))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_takes_what_batches_are_padded_to(tiny: Path, tmp_path: Path) -> None:
+    lengths = ["text.wordpiece.max_tokens=34", "students.albert.arguments.max_sequence_length=34"]
+    with pytest.raises(UserError, match=r"34 is less than .* 34, which batches pad to 40; lower"):
+        run(load_config(tiny, lengths), tmp_path / "run", Console(quiet=True))
     assert not (tmp_path / "run").exists()
 
 

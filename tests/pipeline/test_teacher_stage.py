@@ -165,7 +165,8 @@ def test_log_rows_that_train_has_or_that_repeat_teach_nothing(data: Path, tmp_pa
 
     train = pq.read_table(data / "train.parquet").to_pylist()
     new = {"query_id": "new", "query": train[0]["query"], "document": "a document of the log"}
-    write(data, "unlabelled", [*train[:8], new, new])
+    shouted = [{**row, "query": f" {row['query'].upper()}"} for row in train[:2]]
+    write(data, "unlabelled", [*train[:6], *shouted, new, new])
     said: list[str] = []
     console = Console(quiet=True)
     console.stage = lambda name, message: said.append(message)  # type: ignore[method-assign]

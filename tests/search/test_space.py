@@ -41,6 +41,17 @@ def test_ranges_stand_beside_the_fields() -> None:
     assert names["textcnn"] == of_all | {"arguments.filters", "arguments.widths"}
 
 
+@pytest.mark.parametrize(("teacher", "choices"), [("bert_2l_64", None), ("bert_4l_256", (64, 128))])
+def test_an_embedding_is_not_wider_than_the_teacher_it_starts_from(
+    teacher: str, choices: tuple[int, ...] | None
+) -> None:
+    albert = {**RAW["students"]["albert"], "start": "teacher"}
+    raw = {**RAW, "teacher": {"preset": teacher}, "students": {"albert": albert}}
+    space = {p.name: p.range for p in space_of(parse_config(raw, "test"), "albert")}
+    found = space.get("arguments.embedding_dim")
+    assert (found and found.choices) == choices
+
+
 def test_the_search_begins_at_the_configs_own_values() -> None:
     start = {p.name: p.start for p in space_of(config(), "textcnn")}
     assert start["distillation.alpha"] == 0.5

@@ -121,11 +121,15 @@ def test_where_all_collapse_on_all_rows_the_samples_best_is_not_recommended(
     assert not (tmp_path / "search" / "albert" / "best_hyperparameters.yaml").exists()
 
 
+@pytest.mark.parametrize("count", [2, 5])
 @pytest.mark.parametrize("failed", [True, False])
 def test_the_configs_own_values_are_trained_whatever_became_of_their_trial(
-    tmp_path: Path, monkeypatch, failed: bool
+    tmp_path: Path, monkeypatch, failed: bool, count: int
 ) -> None:
-    """The first trial failed, or had others than the config's, which its range lacks."""
+    """The first trial failed, or had others than the config's, which its range lacks.
+
+    So it is where fewer trials were finished than are to be verified.
+    """
     work = work_of(tmp_path, {"4": 0.7, "1": 0.72, "own": 0.8}, monkeypatch, own="own")
     found = trials("41")
     first = "4"
@@ -134,7 +138,7 @@ def test_the_configs_own_values_are_trained_whatever_became_of_their_trial(
         found["0"] = FakeTrial("0", 0.0, values, TrialStatus.FAILED)
         first = "0"
     space = [] if failed else [SimpleNamespace(is_moved=True)]
-    rows = verify.verify_top(work, oracle_of(found, own=first), "albert", space, 2)
+    rows = verify.verify_top(work, oracle_of(found, own=first), "albert", space, count)
     assert [(row["trial"], row["sample"], row["full"], row["own"]) for row in rows] == [
         ("4", 0.9, 0.7, False),
         ("1", 0.8, 0.72, False),

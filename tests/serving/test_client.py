@@ -206,6 +206,27 @@ def test_only_unavailable_is_tried_again(stub_server, code, retries, calls):
     assert stub_server.calls == calls
 
 
+def test_a_large_page_is_tried_again_too(stub_server):
+    def refuse_once(request, context):
+        if stub_server.calls == 1:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "going away")
+        return answer_zeros(request, context)
+
+    stub_server.answer = refuse_once
+    with Client(stub_server.target, "tiny", max_retries=2) as client:
+        assert client.score("q", ["d" * 600] * 512).shape == (512,)
+    assert stub_server.calls == 2
+
+
+def test_an_array_of_documents_is_scored_and_one_text_is_not(stub_server):
+    stub_server.answer = answer_zeros
+    with Client(stub_server.target, "tiny") as client:
+        assert client.score("q", np.array(["a", "b"])).shape == (2,)
+        assert client.score("q", np.array([])).shape == (0,)
+        with pytest.raises(UserError, match="documents: one text, 'LED bulb'; give a list"):
+            client.rank("led bulb", "LED bulb")
+
+
 @pytest.mark.parametrize("retries", [0, 2])
 def test_every_server_behind_a_name_is_asked(retries):
     with stub_serving() as one, stub_serving() as other:

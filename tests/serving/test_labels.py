@@ -75,18 +75,19 @@ def test_promoted_and_rolled_back_by_a_server(server, config):
     )
     change = promote(config, "tiny", target=server.target)
     assert change.moved
-    assert labels_in(config) == {"stable": 2, "previous": 1}
+    assert labels_in(config) == {"stable": 2, "canary": 2, "previous": 1}
     assert score(server, version_label="stable") == 20
-    with pytest.raises(ServingError, match="Unrecognized servable version label: canary"):
-        score(server, version_label="canary")
+    assert score(server, version_label="canary") == 20
 
     rollback(config, "tiny", server.target)
-    assert labels_in(config) == {"stable": 1, "previous": 2}
+    assert labels_in(config) == {"stable": 1, "canary": 1, "previous": 2}
     assert score(server, version_label="stable") == 10
+    assert score(server, version_label="canary") == 10
     assert config.read_text().startswith(HEAD)
 
     promote(config, "tiny", 3, target=server.target)
     assert score(server, version_label="previous") == 10
+    assert score(server, version_label="canary") == 30
     with pytest.raises(ServingError, match="NOT_FOUND"):
         score(server, version=2)
 
@@ -222,6 +223,50 @@ def test_without_a_server_too_what_has_no_label_is_dropped(config):
         change = promote(config, "tiny", version, loaded=True)
         assert change.moved
         assert change.versions == (version - 1, version)  # stable, and previous for a rollback
+
+
+def test_a_canary_of_its_own_stays_when_another_becomes_stable(config):
+    for version, label in ((2, "canary"), (3, "stable")):
+        promote(config, "tiny", version, label)
+        promote(config, "tiny", version, label, loaded=True)
+    assert labels_in(config) == {"stable": 3, "canary": 2, "previous": 1}
+    rollback(config, "tiny")
+    assert labels_in(config) == {"stable": 1, "canary": 2, "previous": 3}
+
+
+def test_the_first_stable_keeps_what_was_served(config):
+    config.write_text(config.read_text().replace('version_labels { key: "stable" value: 1 }', ""))
+    before = config.read_text()
+    with pytest.raises(UserError, match="tiny has no stable version, which a canary would leave"):
+        promote(config, "tiny", 2, "canary")
+    assert config.read_text() == before
+    assert promote(config, "tiny", 2).versions == (1, 2)
+    change = promote(config, "tiny", 2, loaded=True)
+    assert (change.moved, change.versions) == (True, (1, 2))
+    assert labels_in(config) == {"stable": 2, "previous": 1}
+
+
+@pytest.mark.parametrize("policy", ["all {}", "latest { num_versions: 2 }", None])
+def test_versions_that_are_not_listed_are_not_dropped(config, policy):
+    listed = "model_version_policy { specific { versions: 1 } }"
+    other = f"model_version_policy {{ {policy} }}" if policy else ""
+    before = config.read_text().replace(listed, other)
+    config.write_text(before)
+    with pytest.raises(UserError, match="list those that it serves now under `specific`"):
+        promote(config, "tiny", 2)
+    assert config.read_text() == before
+
+
+def test_a_link_to_the_file_stays_one(config, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere" / "models.config"
+    link.symlink_to(config)
+    promote(link, "tiny", 2)
+    promote(link, "tiny", 2, loaded=True)
+    assert link.is_symlink()
+    assert labels_in(config) == {"stable": 2, "previous": 1}
+    rollback(link, "tiny")
+    assert labels_in(config) == {"stable": 1, "previous": 2}
 
 
 def test_the_server_refuses_a_label_of_a_version_that_is_not_loaded(server, config):

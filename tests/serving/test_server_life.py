@@ -22,7 +22,7 @@ from tensorflow_serving.apis import (
 from kdmatch.errors import UserError
 from kdmatch.serving.client import Client, ServingError
 from kdmatch.serving.servable import read_signatures
-from kdmatch.serving.server import LocalServer, ServeOptions, model_server_command
+from kdmatch.serving.server import LocalServer, ServeOptions, _bind, model_server_command
 from kdmatch.serving.versions import new_version
 from kdmatch.serving.warmup import write_warmup
 from kdmatch.serving.wire import PredictSpec
@@ -42,6 +42,22 @@ def test_a_directory_without_models_is_one_line(tmp_path):
 def test_a_port_in_use_is_one_line(server, base):
     with pytest.raises(UserError, match=f"127.0.0.1:{server.port} cannot be listened on"):
         LocalServer(base, port=server.port).start()
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("::1", "[::1]:8500"), ("[::]", "[::]:8500"), ("localhost", "localhost:8500")],
+)
+def test_an_ipv6_address_is_put_in_brackets(host, address):
+    asked = []
+
+    class Grpc:
+        def add_insecure_port(self, address):
+            asked.append(address)
+            return 8500
+
+    assert _bind(Grpc(), host, 8500) == 8500
+    assert asked == [address]
 
 
 def test_versions_change_under_load_without_a_failed_request(save_model, tmp_path):

@@ -177,6 +177,23 @@ def test_params_that_are_none_are_refused_before_training(params, message):
         GbdtRanker(params=params)
 
 
+def test_a_parameter_has_one_name_whichever_it_is_given_by() -> None:
+    aliases = {"n_estimators": 40, "min_child_samples": 5, "eta": 0.2, "early_stopping_round": 7}
+    ranker = GbdtRanker("regression", aliases)
+    assert ranker.params == {
+        "num_rounds": 40,
+        "min_data_in_leaf": 5,
+        "learning_rate": 0.2,
+        "early_stopping_rounds": 7,
+    }
+    features, label, query = rows(queries=30)
+    ours = GbdtRanker("regression", ranker.params).fit(features, label, query)
+    assert (ranker.fit(features, label, query).predict(features) == ours.predict(features)).all()
+    assert ranker.rounds == {"regression": 40}
+    with pytest.raises(UserError, match=r"gbdt\.params: eta is learning_rate, which is given too"):
+        GbdtRanker("regression", {"learning_rate": 0.1, "eta": 0.2})
+
+
 def test_what_lightgbm_refuses_is_one_line():
     with pytest.raises(
         UserError, match=r"gbdt.params: LightGBM cannot train with them: .*num_leaves"

@@ -45,9 +45,6 @@ def load_config(
         merge(raw, _read(file))
     for override in overrides or []:
         apply_override(raw, override)
-    for models in ("students", "further_teachers"):
-        if isinstance(named := raw.get(models), dict):
-            raw[models] = {name: model for name, model in named.items() if model is not None}
     return parse_config(raw, str(path), recipes)
 
 
@@ -79,6 +76,9 @@ def merge(raw: dict[str, Any], over: dict[str, Any]) -> None:
 def parse_config(raw: dict[str, Any], origin: str, recipes: bool = False) -> Config:
     """A validated config from a mapping; see `load_config`."""
     expanded = _expand(raw, origin)
+    for models in ("students", "further_teachers"):
+        if isinstance(named := expanded.get(models), dict):
+            expanded[models] = {name: one for name, one in named.items() if one is not None}
     try:
         return Config.model_validate(with_recipes(expanded) if recipes else expanded)
     except ValidationError as error:
@@ -88,7 +88,10 @@ def parse_config(raw: dict[str, Any], origin: str, recipes: bool = False) -> Con
         if first["type"] == "extra_forbidden":
             raise UserError(f"{origin}: unknown key {place!r}{_nearest(first['loc'])}") from error
         message = first["msg"].removeprefix("Value error, ")
-        found = "" if first["type"] == "missing" else f" (found {first['input']!r})"
+        is_told = (
+            first["type"] != "missing" and place
+        )  # of the whole config, what it lacks is enough
+        found = f" (found {first['input']!r})" if is_told else ""
         raise UserError(f"{origin}: {place or 'config'}: {message}{found}") from error
 
 
