@@ -88,10 +88,9 @@ def parse_config(raw: dict[str, Any], origin: str, recipes: bool = False) -> Con
         if first["type"] == "extra_forbidden":
             raise UserError(f"{origin}: unknown key {place!r}{_nearest(first['loc'])}") from error
         message = first["msg"].removeprefix("Value error, ")
-        is_told = (
-            first["type"] != "missing" and place
-        )  # of the whole config, what it lacks is enough
-        found = f" (found {first['input']!r})" if is_told else ""
+        # Of a missing key there is nothing to show, and of a whole config too much.
+        is_shown = first["type"] != "missing" and place
+        found = f" (found {first['input']!r})" if is_shown else ""
         raise UserError(f"{origin}: {place or 'config'}: {message}{found}") from error
 
 
