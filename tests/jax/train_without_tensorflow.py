@@ -31,6 +31,7 @@ def main(folder: Path) -> None:
     from kdmatch.models.registry import save_matcher
 
     assert keras.backend.backend() == "jax"
+    assert kdmatch.RunData.batches  # of a run that was copied here; its imports need no TensorFlow
     keras.utils.set_random_seed(0)
     generator = np.random.default_rng(0)
     rows, queries = 96, 12
