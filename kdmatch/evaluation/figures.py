@@ -34,7 +34,11 @@ _LOSSES = {
     "hard_loss": ("#d55e00", "-"),
     "relevance_loss": ("#009e73", "-"),
 }
-_ENGINE_COLOURS = ("#0072b2", "#56b4e9", "#d55e00", "#009e73", "#b5568f", "#b87a00")
+# As many as `kdmatch bench` has engines.
+_ENGINE_COLOURS = (
+    *("#0072b2", "#56b4e9", "#d55e00", "#009e73"),
+    *("#b5568f", "#b87a00", "#4b5563", "#7a4a2b"),
+)
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.size": 9.5,
@@ -101,7 +105,7 @@ def latency_by_documents(bench: Mapping[str, Any], key: str) -> str | None:
     with mpl.rc_context(_STYLE):
         columns = min(2, len(lines))
         rows = -(-len(lines) // columns)
-        figure = Figure(figsize=(3.4 * columns + 0.6, 2.5 * rows + 0.5), layout="constrained")
+        figure = Figure(figsize=(3.4 * columns + 0.6, 2.5 * rows + 0.8), layout="constrained")
         grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         for axes, (model, of_model) in zip(grid.flat, lines.items(), strict=False):
             for engine, points in of_model.items():
@@ -116,13 +120,15 @@ def latency_by_documents(bench: Mapping[str, Any], key: str) -> str | None:
             _plain_log_ticks(axes.yaxis)
         for axes in list(grid.flat)[len(lines) :]:
             axes.set_visible(False)
+            grid[-2, -1].tick_params(labelbottom=True)  # nothing below it has them
         figure.supxlabel("documents of a page", fontsize=9.5)
         figure.supylabel("ms", fontsize=9.5)
         handles = [
             mpl.lines.Line2D([], [], color=_ENGINE_COLOURS[i % len(_ENGINE_COLOURS)], marker="o")
             for i in range(len(engines))
         ]
-        figure.legend(handles, engines, loc="outside upper center", ncols=len(engines))
+        # Two to a panel: in one line the figure's edges cut them off.
+        figure.legend(handles, engines, loc="outside upper center", ncols=2 * columns)
         return _svg(figure, key, "Latency by documents of a page of " + ", ".join(lines))
 
 
