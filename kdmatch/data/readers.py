@@ -1,31 +1,20 @@
 """Rows from Parquet, CSV, TSV and JSON lines, streamed into the one schema."""
 
-import csv
-import itertools
 import json
-import re
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from kdmatch.data.delimited import NumberedRows, delimited_batches
 from kdmatch.data.schema import REQUIRED, TRIPLE, BadRows, conform
 from kdmatch.errors import UserError
 
 _BATCH_ROWS = 16_384
-_BLOCK_BYTES = 1 << 22
-_OPEN_QUOTE = (
-    "a quote opens it and is not closed before; put a text that begins with a quote into quotes, "
-    "its own doubled"
-)
 _NAMES = {*REQUIRED, *TRIPLE, "query_id", "doc_id", "label", "weight"}
-_Numbered = tuple[Sequence[int], pa.RecordBatch]
 
 
 def read_batches(
@@ -131,7 +120,7 @@ def _require_columns(path: Path, names: list[str], columns: Mapping[str, str]) -
             )
 
 
-def _raw_batches(path: Path, renames: Mapping[str, str], bad: BadRows) -> Iterator[_Numbered]:
+def _raw_batches(path: Path, renames: Mapping[str, str], bad: BadRows) -> Iterator[NumberedRows]:
     """Batches as the file has them, each with the numbers of its rows, from 1."""
     if path.is_dir():
         raise UserError(f"{path}: a directory; give one file, its parts joined")
@@ -143,7 +132,7 @@ def _raw_batches(path: Path, renames: Mapping[str, str], bad: BadRows) -> Iterat
     if kind == ".parquet":
         yield from _parquet(path)
     elif kind in (".csv", ".tsv"):
-        yield from _delimited(path, "," if kind == ".csv" else "\t", bad)
+        yield from delimited_batches(path, "," if kind == ".csv" else "\t", bad)
     elif kind in (".jsonl", ".json", ".ndjson"):
         yield from _json_lines(path, renames, bad)
     else:
@@ -152,7 +141,7 @@ def _raw_batches(path: Path, renames: Mapping[str, str], bad: BadRows) -> Iterat
         )
 
 
-def _parquet(path: Path) -> Iterator[_Numbered]:
+def _parquet(path: Path) -> Iterator[NumberedRows]:
     try:
         first = 1
         for batch in pq.ParquetFile(path).iter_batches(_BATCH_ROWS):
@@ -162,103 +151,12 @@ def _parquet(path: Path) -> Iterator[_Numbered]:
         raise UserError(f"{path}: not a Parquet file ({error}); write it again") from error
 
 
-def _delimited(path: Path, delimiter: str, bad: BadRows) -> Iterator[_Numbered]:
-    with path.open("rb") as lines:
-        header = lines.readline()
-    try:
-        names = next(csv.reader([header.decode("utf-8-sig")], delimiter=delimiter), [])
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: the header is not valid UTF-8; save the file as UTF-8") from error
-    except csv.Error as error:
-        raise UserError(
-            f"{path}: the header cannot be read ({error}); end lines with \\n or \\r\\n"
-        ) from error
-    ragged: list[pa_csv.InvalidRow] = []
-    reported = 0
-
-    def wrong(row: pa_csv.InvalidRow) -> str:
-        # An exception raised here would be printed and lost, so the row is kept for later.
-        ragged.append(row)
-        return bad.on_bad_row
-
-    def report() -> None:
-        nonlocal reported
-        for row in ragged[reported:]:
-            reason = f"{row.actual_columns} columns instead of {row.expected_columns}"
-            if lines := row.text.count("\n"):
-                reason += f", over {lines + 1} lines: {_OPEN_QUOTE}"
-            bad.add(str(path), (row.number or 2) - 1, "*", reason, row.text)
-        reported = len(ragged)
-
-    try:
-        reader = pa_csv.open_csv(
-            path,
-            read_options=pa_csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
-            parse_options=pa_csv.ParseOptions(
-                delimiter=delimiter, newlines_in_values=True, invalid_row_handler=wrong
-            ),
-            convert_options=pa_csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.binary()),
-                check_utf8=False,
-                strings_can_be_null=False,
-            ),
-        )
-        following = itertools.count(1)
-        for batch in reader:
-            report()
-            missing = {(row.number or 2) - 1 for row in ragged}
-            present = (row for row in following if row not in missing)
-            numbers = list(itertools.islice(present, batch.num_rows))
-            if delimiter == "\t":
-                numbers, batch = _without_swallowed_lines(path, numbers, batch, bad)
-            yield numbers, batch
-        report()
-    except pa.ArrowInvalid as error:
-        report()
-        if "Empty CSV file" in str(error):
-            return
-        reason = str(error)
-        if found := re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", reason):
-            # The row's text could not be decoded, so it could not be handed over either.
-            number, expected, actual = map(int, found.groups())
-            reason = (
-                f"row {number - 1} has {actual} columns instead of {expected}, and is not valid "
-                "UTF-8; save the file as UTF-8"
-            )
-        if "straddling" in reason:
-            reason = f"a row is longer than {_BLOCK_BYTES >> 20} MB; {_OPEN_QUOTE}"
-        raise UserError(f"{path}: cannot be read as {path.suffix[1:].upper()}: {reason}") from error
-
-
-def _without_swallowed_lines(
-    path: Path, numbers: list[int], batch: pa.RecordBatch, bad: BadRows
-) -> tuple[list[int], pa.RecordBatch]:
-    """The batch without rows in which a quote that is not closed has swallowed the lines after it.
-
-    A field of a TSV that holds a tab and a line's end is taken for such: phrase quotes and inches
-    begin a field more often than tables are pasted into one.
-    """
-    kept = np.ones(batch.num_rows, bool)
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        swallowed = pc.and_(pc.match_substring(column, "\t"), pc.match_substring(column, "\n"))
-        for place in np.flatnonzero(swallowed.to_numpy(zero_copy_only=False)):
-            value = column[place.item()].as_py()
-            if kept[place]:
-                text = value.decode("utf-8", "replace")
-                reason = f"holds {len(text.splitlines())} lines: {_OPEN_QUOTE}"
-                bad.add(str(path), numbers[place], name, reason, text)
-            kept[place] = False
-    if kept.all():
-        return numbers, batch
-    return [n for n, keep in zip(numbers, kept, strict=True) if keep], batch.filter(pa.array(kept))
-
-
-def _json_lines(path: Path, renames: Mapping[str, str], bad: BadRows) -> Iterator[_Numbered]:
+def _json_lines(path: Path, renames: Mapping[str, str], bad: BadRows) -> Iterator[NumberedRows]:
     names: list[str] = []
     rows: dict[int, dict[str, Any]] = {}
     first = True
 
-    def batch() -> _Numbered:
+    def batch() -> NumberedRows:
         nonlocal first
         for number, row in rows.items():
             for name in row:

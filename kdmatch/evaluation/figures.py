@@ -36,8 +36,14 @@ _LOSSES = {
 }
 # As many as `kdmatch bench` has engines.
 _ENGINE_COLOURS = (
-    *("#0072b2", "#56b4e9", "#d55e00", "#009e73"),
-    *("#b5568f", "#b87a00", "#4b5563", "#7a4a2b"),
+    "#0072b2",
+    "#56b4e9",
+    "#d55e00",
+    "#009e73",
+    "#b5568f",
+    "#b87a00",
+    "#4b5563",
+    "#7a4a2b",
 )
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",

@@ -2,7 +2,7 @@
 
 import importlib.util
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ _EQUAL = {  # our name of a size that must be equal: Hugging Face's
     "num_heads": "num_attention_heads",
     "intermediate_dim": "intermediate_size",
 }
-ENCODER_SIZES = {
+_SIZES = {
     **_EQUAL,
     "num_layers": "num_hidden_layers",
     "max_sequence_length": "max_position_embeddings",
@@ -71,8 +71,7 @@ def pretrained_sizes(folder: Path) -> dict[str, int]:
         if kind not in ("bert", "BertBackbone"):
             raise UserError(f"start {folder}: a model of type {kind!r}; a matcher needs a BERT")
         sizes = {
-            ours: int(own[theirs if hugging_face else ours])
-            for ours, theirs in ENCODER_SIZES.items()
+            ours: int(own[theirs if hugging_face else ours]) for ours, theirs in _SIZES.items()
         }
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
@@ -95,7 +94,7 @@ def is_lower_case(folder: Path) -> bool:
 
 def sizes_of(encoder: Any) -> dict[str, int]:
     """The same sizes of a matcher's encoder."""
-    return {name: getattr(encoder, name) for name in ENCODER_SIZES if hasattr(encoder, name)}
+    return {name: getattr(encoder, name) for name in _SIZES if hasattr(encoder, name)}
 
 
 def check_sizes(
@@ -157,6 +156,21 @@ def check_teacher_sizes(teacher: Mapping[str, int], student: Mapping[str, int], 
     if student["hidden_dim"] < teacher["hidden_dim"]:
         sizes |= {name: teacher[name] for name in ("hidden_dim", "num_heads", "intermediate_dim")}
     check_sizes("start from teacher", teacher, sizes, [layer])
+
+
+def check_built_alike(
+    own: Mapping[str, Any], pretrained: Mapping[str, Any], names: Iterable[str] = _SIZES
+) -> None:
+    """Check that an encoder has the sizes of the one that the run pre-trained.
+
+    Raises:
+        UserError: if not; it names those that differ.
+    """
+    if differ := sorted(name for name in names if own.get(name) != pretrained.get(name)):
+        raise UserError(
+            f"start pretraining: the pre-trained encoder differs in {', '.join(differ)}; use the "
+            "teacher's preset and arguments"
+        )
 
 
 def start_from_pretrained(

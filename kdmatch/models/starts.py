@@ -9,7 +9,12 @@ import numpy as np
 from kdmatch.errors import UserError
 from kdmatch.models.albert import AlbertMatcher
 from kdmatch.models.bert import BertMatcher
-from kdmatch.models.pretrained import check_teacher_sizes, embedding_weights, sizes_of
+from kdmatch.models.pretrained import (
+    check_built_alike,
+    check_teacher_sizes,
+    embedding_weights,
+    sizes_of,
+)
 from kdmatch.models.textcnn import TextCnnMatcher
 
 
@@ -239,12 +244,7 @@ def start_from_encoder(matcher: BertMatcher, source: BertMatcher) -> None:
         UserError: if the two were not.
     """
     own, other = matcher.encoder.get_config(), source.encoder.get_config()
-    differ = sorted(name for name in own if own[name] != other[name] and name != "dropout")
-    if differ:
-        raise UserError(
-            f"start pretraining: the pre-trained encoder differs in {', '.join(differ)}; use the "
-            "teacher's preset and arguments"
-        )
+    check_built_alike(own, other, own.keys() - {"dropout"})
     matcher.encoder.set_weights(source.encoder.get_weights())
 
 

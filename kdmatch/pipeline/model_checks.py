@@ -1,11 +1,13 @@
 """What is wrong with a config's models, said before the first of them is trained."""
 
+from typing import Any
+
 from kdmatch.data.ids import padded_width
 from kdmatch.errors import UserError
 from kdmatch.models.albert import AlbertMatcher
 from kdmatch.models.bert import BertMatcher
 from kdmatch.models.pretrained import (
-    ENCODER_SIZES,
+    check_built_alike,
     check_sizes,
     check_teacher_sizes,
     is_lower_case,
@@ -39,7 +41,7 @@ def check_models(config: Config) -> None:
             _check_length(config, model)
             _check_vectors(config, model)
             if model.start == "pretraining":
-                _check_pretraining(config.teacher, model)
+                check_built_alike(*map(_arguments, (model, config.teacher)))
             if model.start == "teacher":
                 if name in teachers:
                     raise UserError("only a student can start from the teacher")
@@ -74,7 +76,7 @@ def check_start(model: ModelConfig) -> None:
         UserError: if not.
     """
     kind = matcher_class(model.preset)
-    arguments = matcher_arguments(model.preset, **model.arguments)
+    arguments = _arguments(model)
     if _is_bert(model) and model.start not in ("scratch", "vectors", "pretraining"):
         if model.start == "teacher":
             raise UserError(f"preset {model.preset} cannot start from the teacher: {_STARTS}")
@@ -109,15 +111,13 @@ def _check_teacher(config: Config, model: ModelConfig) -> None:
     if not _is_bert(config.teacher):
         raise UserError(f"can start from a BERT alone; the teacher is {config.teacher.preset}")
     if issubclass(matcher_class(model.preset), AlbertMatcher):
-        source, target = (
-            matcher_arguments(one.preset, **one.arguments) for one in (config.teacher, model)
-        )
+        source, target = map(_arguments, (config.teacher, model))
         check_teacher_sizes(source, target, (model.take_layers or [0])[0])
 
 
 def _check_length(config: Config, model: ModelConfig) -> None:
     """Check that a model takes inputs as long as batches make them."""
-    most = matcher_arguments(model.preset, **model.arguments).get("max_sequence_length")
+    most = _arguments(model).get("max_sequence_length")
     length = config.text.wordpiece.max_tokens
     if most is not None and most < (padded := padded_width(length)):
         batches = f", which batches pad to {padded}" if padded > length else ""
@@ -138,16 +138,6 @@ def _check_vectors(config: Config, model: ModelConfig) -> None:
         )
 
 
-def _check_pretraining(teacher: ModelConfig, model: ModelConfig) -> None:
-    """Check that a BERT is built as the pre-trained one, which is the teacher's."""
-    own, other = (matcher_arguments(one.preset, **one.arguments) for one in (model, teacher))
-    if differ := sorted(name for name in ENCODER_SIZES if own.get(name) != other.get(name)):
-        raise UserError(
-            f"start pretraining: the pre-trained encoder differs in {', '.join(differ)}; use the "
-            "teacher's preset and arguments"
-        )
-
-
 def wordpiece_dimension(config: Config) -> int:
     """Length of the WordPiece vectors that BERTs of a run start from; 0 where none does."""
     return next(iter(_wordpiece_dimensions(config).values()), 0)
@@ -161,10 +151,11 @@ def _wordpiece_dimensions(config: Config) -> dict[str, int]:
     }
     if config.pretraining is not None and config.pretraining.start == "vectors":
         models["pretraining"] = config.teacher
-    return {
-        name: matcher_arguments(model.preset, **model.arguments)["hidden_dim"]
-        for name, model in models.items()
-    }
+    return {name: _arguments(model)["hidden_dim"] for name, model in models.items()}
+
+
+def _arguments(model: ModelConfig) -> dict[str, Any]:
+    return matcher_arguments(model.preset, **model.arguments)
 
 
 def _is_bert(model: ModelConfig) -> bool:

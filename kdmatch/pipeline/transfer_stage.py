@@ -57,7 +57,7 @@ def make_transfer(
     log = _read_log(data, labelled, console)
     if log is not None:
         # The log's row knows the clicks of a pair.
-        logged = set(_keyed(_pairs(log)))
+        logged = set(_keyed_rows(log))
         keys = _keyed(pairs)
         pairs = [pair for pair, key in zip(pairs, keys, strict=True) if key not in logged]
     table = pa.table(
@@ -98,7 +98,7 @@ def _read_log(
 def _new_pairs(table: pa.Table, known: Set[tuple[str, str]]) -> list[int]:
     """Rows of the first of each (query, document) that is not among the known ones."""
     found, rows = set(known), []
-    for row, pair in enumerate(_keyed(_pairs(table))):
+    for row, pair in enumerate(_keyed_rows(table)):
         if pair not in found:
             found.add(pair)
             rows.append(row)
@@ -110,6 +110,6 @@ def _keyed(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     return ((query_key(query), document) for query, document in pairs)
 
 
-def _pairs(table: pa.Table) -> Iterator[tuple[str, str]]:
+def _keyed_rows(table: pa.Table) -> Iterator[tuple[str, str]]:
     sides = (table.column(side).to_pylist() for side in ("query", "document"))
-    return zip(*sides, strict=True)
+    return _keyed(zip(*sides, strict=True))

@@ -86,10 +86,7 @@ def promote(
             nobody says that a listed version is loaded, or another promotion or rollback is at
             work on the file.
     """
-    path = path.resolve()  # a link stays one, and who goes by another is kept out too
-    with _alone(path):
-        config = read_config(path)
-        entry = find_model(config, model, path)
+    with _alone(path, model) as (path, config, entry):
         after, version = _promoted(path, entry, model, version, label)
 
         def before_it_moves() -> None:
@@ -112,10 +109,7 @@ def rollback(path: Path, model: str, target: str | None = None) -> Change:
         UserError: if there is no such version, the server refuses, or another
             promotion or rollback is at work on the file.
     """
-    path = path.resolve()
-    with _alone(path):
-        config = read_config(path)
-        entry = find_model(config, model, path)
+    with _alone(path, model) as (path, config, entry):
         before = dict(entry.version_labels)
         if PREVIOUS not in before or STABLE not in before:
             raise UserError(f"{path}: {model} has no {PREVIOUS} version; nothing was promoted yet")
@@ -127,12 +121,16 @@ def rollback(path: Path, model: str, target: str | None = None) -> Change:
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _alone(path: Path, model: str) -> Iterator[tuple[Path, Any, Any]]:
     """Hold the file from reading it to the last writing: two changes at once undo each other.
 
+    Yields:
+        the file itself, where `path` is a link to it; its config; the model's entry there.
+
     Raises:
-        UserError: if another holds it, or there is no such file.
+        UserError: if another holds it, or there is no such file, or no such model in it.
     """
+    path = path.resolve()
     read_config(path)  # a mistyped path leaves no lock behind
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
@@ -147,7 +145,8 @@ def _alone(path: Path) -> Iterator[None]:
             f"{path}: cannot be locked ({error.strerror}); check who may write in its folder"
         ) from error
     try:
-        yield
+        config = read_config(path)
+        yield path, config, find_model(config, model, path)
     finally:
         lock.release()
 

@@ -1,7 +1,7 @@
 """The GBDT teacher: LightGBM on text features and whatever `f_*` columns a user brings."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,8 @@ import lightgbm
 import numpy as np
 from scipy.optimize import nnls
 
-from kdmatch.errors import UserError, did_you_mean
+from kdmatch.errors import UserError
+from kdmatch.teachers.gbdt_params import DEFAULTS, checked_params
 from kdmatch.teachers.labelled_rows import (
     MOST_LEVELS,
     LabelledRows,
@@ -20,22 +21,6 @@ from kdmatch.teachers.scores import Standard
 
 OBJECTIVES = ("regression", "lambdarank", "both")
 _FORMAT = 1
-
-DEFAULTS: dict[str, Any] = {
-    "learning_rate": 0.03,
-    "num_leaves": 31,
-    "min_data_in_leaf": 80,
-    "feature_fraction": 0.4,
-    "bagging_fraction": 0.7,
-    "bagging_freq": 1,
-    "lambda_l2": 5.0,
-    "max_bin": 127,
-    "num_rounds": 1500,
-    "early_stopping_rounds": 75,
-    "hidden_share": 0.3,
-    # More threads than free cores make LightGBM ten times slower, as each tree waits for all.
-    "num_threads": 1,
-}
 
 
 class GbdtRanker:
@@ -64,8 +49,7 @@ class GbdtRanker:
         if objective not in OBJECTIVES:
             raise UserError(f"GBDT objective {objective!r} is not one of {', '.join(OBJECTIVES)}")
         self.objective = objective
-        self.params = _named(params or {})
-        _check_values(self.params)
+        self.params = checked_params(params or {})
         self.seed = seed
         self.names: list[str] = []
         self.rounds: dict[str, int] = {}
@@ -295,32 +279,3 @@ class GbdtRanker:
             model = Path(folder) / f"{objective}.txt"
             self._boosters[objective] = lightgbm.Booster(model_file=str(model))
         return self
-
-
-def _named(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters by the names of `DEFAULTS`, whichever of LightGBM's aliases they came by."""
-    names = {name: name for name in DEFAULTS}
-    for name, aliases in lightgbm.basic._ConfigAliases._get_all_param_aliases().items():
-        ours = next((one for one in (name, *aliases) if one in DEFAULTS), name)
-        names |= dict.fromkeys((name, *aliases), ours)
-    found: dict[str, Any] = {}
-    for name, value in params.items():
-        if name not in names:
-            meant = did_you_mean(name, sorted(names), "see LightGBM's parameters")
-            raise UserError(f"gbdt.params: LightGBM has no parameter {name!r}; {meant}")
-        if names[name] in found:
-            raise UserError(f"gbdt.params: {name} is {names[name]}, which is given too; keep one")
-        found[names[name]] = value
-    return found
-
-
-def _check_values(params: Mapping[str, Any]) -> None:
-    for name, value in params.items():
-        if name in ("num_rounds", "early_stopping_rounds") and not (
-            type(value) is int and value > 0
-        ):
-            raise UserError(f"gbdt.params.{name}: give a whole number above 0 (found {value!r})")
-        if name == "hidden_share" and not (type(value) in (int, float) and 0 <= value < 1):
-            raise UserError(
-                f"gbdt.params.{name}: give a number from 0 to below 1 (found {value!r})"
-            )
