@@ -1,8 +1,10 @@
-"""TensorFlow without its start-up lines."""
+"""TensorFlow without the lines that tell a user nothing."""
 
 import contextlib
+import logging
 import os
 import sys
+from collections.abc import Iterator
 
 
 def import_tensorflow_quietly() -> None:
@@ -24,3 +26,15 @@ def import_tensorflow_quietly() -> None:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+@contextlib.contextmanager
+def without_warnings() -> Iterator[None]:
+    """TensorFlow's own warnings left out for a while, such as that a function is an old one."""
+    tensorflow = logging.getLogger("tensorflow")
+    level = tensorflow.level
+    tensorflow.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        tensorflow.setLevel(level)

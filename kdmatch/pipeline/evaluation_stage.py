@@ -1,6 +1,7 @@
 """Scores to `metrics.json`: intervals, paired comparisons, latency."""
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -68,20 +69,17 @@ def evaluate_table(
 
 def time_export(version: Path, pairs: Sequence[tuple[str, str]]) -> dict[str, float]:
     """Latency of one raw-text pair through a SavedModel in this process, in ms."""
-    import tensorflow as tf
-    import tensorflow_text  # noqa: F401  registers its ops
-
     from kdmatch.evaluation.latency import latency_ms
+    from kdmatch.serving.session import SavedModelSession
 
-    signature = tf.saved_model.load(str(version)).signatures["serving_default"]
-    tensors = [(tf.constant([query]), tf.constant([document])) for query, document in pairs]
-    turn = iter(np.resize(np.arange(len(tensors)), 10 * len(tensors) + 100).tolist())
+    session = SavedModelSession(version)
+    turn = cycle(pairs)
 
     def one() -> None:
-        query, document = tensors[next(turn)]
-        signature(query=query, document=document)["score"].numpy()
+        query, document = next(turn)
+        session.score([query], [document])
 
-    return latency_ms(one, repeats=len(tensors), warmup=20)
+    return latency_ms(one, repeats=len(pairs), warmup=20)
 
 
 def _comparisons(teachers: list[str], students: list[str]) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Models held in memory by the local server, and their exchange for new ones."""
 
+import gc
 import logging
 import threading
 from collections.abc import Mapping
@@ -196,6 +197,8 @@ class Servables:
         # Nothing that is wanted can be served: what was served before is better than nothing.
         if kept and kept != served.versions:
             self._served = {**self._served, name: Served(kept, served.labels)}
+            del served, loaded
+            gc.collect()  # a graph is full of cycles: what was dropped would stay for long
 
     def _load(self, name: str, version: int, path: Path) -> Loaded | None:
         import tensorflow as tf

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import grpc
+import numpy as np
 
 # A tensor may repeat its last value over the rest of its shape: a few bytes on
 # the wire that would ask for any amount of memory here. Of strings, bytes are
@@ -33,7 +34,7 @@ def check_names(inputs: Any, specs: Any, output_filter: Sequence[str], outputs: 
 
     Args:
         inputs: mapping from input name to `TensorProto`, as sent.
-        specs: mapping from input name to `TensorSpec`, as wanted.
+        specs: mapping whose keys are the signature's inputs.
         output_filter: names of the outputs asked for; all if empty.
         outputs: mapping whose keys are the signature's outputs.
 
@@ -62,8 +63,8 @@ def check_names(inputs: Any, specs: Any, output_filter: Sequence[str], outputs: 
             )
 
 
-def from_proto(name: str, proto: Any, spec: Any) -> Any:
-    """Reads a `TensorProto` into a tensor that fits a `TensorSpec`.
+def from_proto(name: str, proto: Any, spec: Any) -> np.ndarray:
+    """Reads a `TensorProto` into an array that fits a signature's `TensorInfo`.
 
     Raises:
         RequestError: INVALID_ARGUMENT for a wrong dtype, a wrong shape, or a
@@ -73,13 +74,15 @@ def from_proto(name: str, proto: Any, spec: Any) -> Any:
     from tensorflow.core.framework import types_pb2
 
     invalid = grpc.StatusCode.INVALID_ARGUMENT
-    if proto.dtype != spec.dtype.as_datatype_enum:
+    if proto.dtype != spec.dtype:
         try:
             given = tf.dtypes.as_dtype(proto.dtype).name
         except (TypeError, KeyError):
             given = f"dtype {proto.dtype}"
         raise RequestError(
-            invalid, f"Expects input {name} to be {spec.dtype.name} but {given} is provided"
+            invalid,
+            f"Expects input {name} to be {tf.dtypes.as_dtype(spec.dtype).name} "
+            f"but {given} is provided",
         )
     dims = [dim.size for dim in proto.tensor_shape.dim]
     elements = 1
@@ -91,20 +94,21 @@ def from_proto(name: str, proto: Any, spec: Any) -> Any:
         raise RequestError(invalid, f"tensor parsing error: {name}")
     try:
         if proto.dtype == types_pb2.DT_STRING and 0 < elements == len(proto.string_val):
-            tensor = tf.constant(list(proto.string_val), shape=dims)
+            array = np.array(list(proto.string_val), dtype=object).reshape(dims)
         else:
-            tensor = tf.io.parse_tensor(proto.SerializeToString(), spec.dtype)
+            array = tf.io.parse_tensor(proto.SerializeToString(), spec.dtype).numpy()
     except tf.errors.OpError as error:
         raise RequestError(invalid, f"tensor parsing error: {name}") from error
-    if not spec.shape.is_compatible_with(tensor.shape):
+    shape = tf.TensorShape(spec.tensor_shape)
+    if not shape.is_compatible_with(array.shape):
         raise RequestError(
-            invalid, f"input {name} has shape {tensor.shape}, the signature takes {spec.shape}"
+            invalid, f"input {name} has shape {array.shape}, the signature takes {shape}"
         )
-    return tensor
+    return array
 
 
-def to_proto(tensor: Any) -> Any:
-    """Writes a tensor into the typed field (`float_val`, …), as TF Serving does.
+def to_proto(array: np.ndarray) -> Any:
+    """Writes an array into the typed field (`float_val`, …), as TF Serving does.
 
     `tf.make_tensor_proto` fills `tensor_content`, which clients that read
     `float_val` would take for an empty answer.
@@ -112,13 +116,14 @@ def to_proto(tensor: Any) -> Any:
     import tensorflow as tf
     from tensorflow.core.framework import tensor_pb2
 
-    field = _VALUE_FIELDS.get(tensor.dtype.name)
+    dtype = tf.dtypes.as_dtype(array.dtype)
+    field = _VALUE_FIELDS.get(dtype.name)
     if field is None:
-        return tf.make_tensor_proto(tensor)
+        return tf.make_tensor_proto(array)
     proto = tensor_pb2.TensorProto(
-        dtype=tensor.dtype.as_datatype_enum, tensor_shape=tensor.shape.as_proto()
+        dtype=dtype.as_datatype_enum, tensor_shape=tf.TensorShape(array.shape).as_proto()
     )
-    getattr(proto, field).extend(tensor.numpy().ravel().tolist())
+    getattr(proto, field).extend(array.ravel().tolist())
     return proto
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,17 @@ def set_threads(intra_op: int | None, inter_op: int | None) -> None:
             tf.config.threading.set_inter_op_parallelism_threads(inter_op)
     except RuntimeError:
         log.warning("TensorFlow runs already in this process; its threads stay as they are")
+
+
+def session_config() -> Any:
+    """A `ConfigProto` with the sizes that `set_threads` has set for this process."""
+    import tensorflow as tf
+
+    threads = tf.config.threading
+    return tf.compat.v1.ConfigProto(
+        intra_op_parallelism_threads=threads.get_intra_op_parallelism_threads(),
+        inter_op_parallelism_threads=threads.get_inter_op_parallelism_threads(),
+    )
 
 
 def inter_op_of(threads: int | None) -> int | None:

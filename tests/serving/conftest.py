@@ -25,6 +25,7 @@ if find_spec("tensorflow") is None:
             "ops",
             "server",
             "server_life",
+            "session",
             "warmup",
         )
     ]

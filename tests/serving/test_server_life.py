@@ -21,8 +21,8 @@ from tensorflow_serving.apis import (
 
 from kdmatch.errors import UserError
 from kdmatch.serving.client import Client, ServingError
-from kdmatch.serving.servable import read_signatures
 from kdmatch.serving.server import LocalServer, ServeOptions, _bind, model_server_command
+from kdmatch.serving.session import copied_signatures
 from kdmatch.serving.versions import new_version
 from kdmatch.serving.warmup import write_warmup
 from kdmatch.serving.wire import PredictSpec
@@ -145,17 +145,17 @@ def test_a_version_that_is_replaced_is_loaded_again(save_model, tmp_path):
         assert server.servables.find(asked) is loaded
 
 
-def test_of_a_large_model_only_the_signatures_are_kept(tmp_path):
-    from tensorflow.core.protobuf import saved_model_pb2
+def test_of_a_large_model_only_the_signatures_are_kept():
+    from tensorflow.core.protobuf import meta_graph_pb2
 
-    model = saved_model_pb2.SavedModel()
-    graph = model.meta_graphs.add()
+    graph = meta_graph_pb2.MetaGraphDef()
     graph.signature_def["serving_default"].method_name = "predict"
     graph.graph_def.node.add(name="weights").attr["value"].s = bytes(1 << 26)
-    (tmp_path / "saved_model.pb").write_bytes(model.SerializeToString())
-    del model, graph
+    message = graph.SerializeToString()
     before = resident_mb()
-    signatures = read_signatures(tmp_path)
+    graph = meta_graph_pb2.MetaGraphDef.FromString(message)
+    signatures = copied_signatures(graph)
+    del graph
     assert signatures["serving_default"].method_name == "predict"
     assert resident_mb() - before < 32
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from kdmatch.quiet import import_tensorflow_quietly
-from kdmatch.serving.warmup import read_warmup
+from kdmatch.serving.session import SavedModelSession, warmup_requests
+from kdmatch.serving.threads import inter_op_of, set_threads
 
 
 class SavedModelScorer:
@@ -25,42 +26,31 @@ class SavedModelScorer:
     def __init__(self, path: Path, threads: int | None = None) -> None:
         import_tensorflow_quietly()
         import tensorflow as tf
-        import tensorflow_text  # noqa: F401  registers its ops
-
-        from kdmatch.serving.threads import inter_op_of, set_threads
 
         self.process_id = os.getpid()
         set_threads(threads, inter_op_of(threads))
-        self._constant = tf.constant
-        self._signature = tf.saved_model.load(str(path)).signatures["serving_default"]
-        for record in read_warmup(path):
-            request = record.predict_log.request
-            if request.model_spec.signature_name in ("", "serving_default"):
-                self._signature(
-                    **{name: tf.constant(tf.make_ndarray(t)) for name, t in request.inputs.items()}
+        self._session = SavedModelSession(path)
+        for signature, request in warmup_requests(path):
+            if signature == "serving_default":
+                self._session.run(
+                    signature, {name: tf.make_ndarray(one) for name, one in request.inputs.items()}
                 )
 
     def score(self, query: str, documents: Sequence[str]) -> np.ndarray:
-        answer = self._signature(
-            query=self._constant([query] * len(documents)), document=self._constant(documents)
-        )
-        return answer["score"].numpy()
+        return self._session.score([query] * len(documents), documents)
 
     def score_pairs(
         self, queries: Sequence[str], documents: Sequence[str], batch: int = 256
     ) -> np.ndarray:
         """Scores of pairs `(queries[i], documents[i])`, float32, a batch at a time."""
         parts = [
-            self._signature(
-                query=self._constant(queries[start : start + batch]),
-                document=self._constant(documents[start : start + batch]),
-            )["score"].numpy()
+            self._session.score(queries[start : start + batch], documents[start : start + batch])
             for start in range(0, len(documents), batch)
         ]
         return np.concatenate(parts) if parts else np.empty(0, np.float32)
 
     def close(self) -> None:
-        del self._signature
+        del self._session
 
 
 def load(path: Path, threads: int | None = None) -> SavedModelScorer:
