@@ -43,7 +43,7 @@ def test_scores_are_those_of_tensorflows_own_loader(saved_model):
 def test_of_one_thread_it_is_the_one_that_asks(saved_model):
     command = [sys.executable, "-c", SHARE, str(saved_model)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert float(done.stdout) > 0.9
+    assert float(done.stdout) > 0.97
 
 
 def test_the_initialiser_is_no_signature_to_ask_for(saved_model):
