@@ -15,12 +15,13 @@ class DataConfig(Section):
         train, valid, test: files of rows. Without valid or test, whole
             queries of train are split off by `split`.
         split: shares of queries for valid and for test.
-        columns: the table's column name to the file's.
+        columns: the table's column name to the file's, such as `{query: search_term}`.
         unlabelled: files of pairs without labels that join the transfer rows, with
             the `f_*` columns that they have.
-        corpus: text files, plain or `.xz`, one text a line, for Word2Vec.
+        corpus: text files, one text a line, plain or `.gz`, `.bz2` or `.xz`: for
+            vocabularies, spelling, Word2Vec and pre-training.
         positive_threshold: a label from here on is a positive for AUC.
-        on_bad_row: "error", or "skip" (counted, written beside the run).
+        on_bad_row: "error", or "skip" (counted, written to `data/bad_rows.jsonl`).
     """
 
     train: str
@@ -77,7 +78,8 @@ class TextConfig(Section):
     """Both encoders.
 
     Attributes:
-        language: of the GBDT's text features and of the search for transfer rows.
+        language: "en", "zh" or "auto": of the GBDT's text features and of the search for
+            transfer rows; `zh` also lets a TextCNN compare characters.
         correct: whether misspelt words of queries are corrected, for all (uncased)
             matchers; see `kdmatch.text.spelling`.
     """

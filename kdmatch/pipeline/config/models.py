@@ -54,8 +54,9 @@ class ModelConfig(Section):
             (Word2Vec; both with what `text.words.encoder` reads), "pretraining" (the
             run's own), or a Hugging Face directory (`package:NAME/SUB` inside a
             Python package).
-        take_layers: layers of the start to take, counted from 0.
-        training: TrainingConfig.
+        take_layers: layers of the start to take, counted from 0; of its teacher an
+            ALBERT takes the first that is named.
+        training: how it is trained.
     """
 
     preset: str
@@ -94,7 +95,9 @@ class GbdtConfig(Section):
     Attributes:
         objective: "regression", "lambdarank" or the mean of "both".
         folds: folds by query for the scores of the training rows.
-        params: LightGBM parameters that override the defaults.
+        params: LightGBM parameters that override the defaults (`gbdt_params.py`), such as
+            `num_threads`, 1 by default; and `hidden_share`, the share of queries that are
+            learned from once more without their `f_*` columns, for pairs that have none.
         dimension: length of the word vectors whose cosines it sees; 0 for none.
         sentences: a pre-trained BERT whose vectors of whole texts it sees: a Hugging Face or
             KerasHub directory with its `vocab.txt`, or `package:NAME/SUB`. Best is one that was

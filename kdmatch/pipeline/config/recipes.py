@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 _WHOLE = TypeAdapter(int)
 _OWN_STARTS = ("scratch", "vectors", "pretraining")
 
-_TRAINING: dict[str, dict[str, Any]] = {
+RECIPES: Mapping[str, Mapping[str, Any]] = {
     # From weights that have read a lot; a BERT that has not learns faster (`_NEW_BERT`).
     "bert": {"steps": 2400, "learning_rate": 1e-4, "precision": "bfloat16", "patience": 4},
     "albert": {
@@ -57,11 +57,11 @@ def with_recipes(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 def _with_recipe(model: Any, language: Any) -> Any:
     preset = str(model.get("preset")) if isinstance(model, Mapping) else ""
-    kind = next((kind for kind in _TRAINING if preset.startswith(f"{kind}_")), None)
+    kind = next((kind for kind in RECIPES if preset.startswith(f"{kind}_")), None)
     if kind is None:
         return model
     arguments: dict[str, Any] = {"match_details": True, "match_coverage": True}
-    training = dict(_TRAINING[kind])
+    training = dict(RECIPES[kind])
     if kind == "albert":
         arguments["dropout"] = 0.0
     elif kind != "bert":
