@@ -3,6 +3,8 @@
 import json
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -120,15 +122,17 @@ def test_the_table_has_cold_starts_with_the_warmup_file_first():
         {"warmup": True, "load_ms": 2200.0, "first_ms": 2.5, "engine": "savedmodel"},
         {"warmup": None, "load_ms": 310.0, "first_ms": 4.0, "engine": "onnxruntime"},
     ]
-    bench = {"rows": rows, "cold_start": [{"model": "albert", **one} for one in cold_start]}
+    for one, cores in zip(cold_start, (1.0, 1.04, None), strict=True):
+        one |= {"model": "albert", "cores": cores}
+    bench = {"rows": rows, "cold_start": cold_start}
     assert markdown_bench(bench).splitlines() == [
-        "| model | engine | 1 doc | docs/s | peak MB | load ms | first ms |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
-        "| albert | savedmodel | 2.00 / 2.00 | 500 | – | 2,200 / 1,900 | 2.50 / 283 |",
-        "| albert | onnxruntime | 2.00 / 2.00 | 500 | – | 310 | 4.00 |",
+        "| model | engine | 1 doc | docs/s | peak MB | cores | load ms | first ms |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| albert | savedmodel | 2.00 / 2.00 | 500 | – | 1.0 | 2,200 / 1,900 | 2.50 / 283 |",
+        "| albert | onnxruntime | 2.00 / 2.00 | 500 | – | – | 310 | 4.00 |",
     ]
     bench["cold_start"].pop()  # that engine's start failed
-    assert markdown_bench(bench).splitlines()[-1].endswith("| – | – | – |")
+    assert markdown_bench(bench).splitlines()[-1].endswith("| – | – | – | – |")
 
 
 def test_scorers_are_timed_on_the_same_pages():
@@ -153,6 +157,7 @@ def test_cold_starts_with_and_without_the_warmup_file(save_model, tmp_path):
     rows, peaks = measure_cold("tiny", "savedmodel", version, pages)
     assert [one["warmup"] for one in rows] == [True, False]
     assert all(one["load_ms"] > 0 and one["first_ms"] > 0 for one in rows)
+    assert all(0 < one["cores"] < 1.1 * (os.cpu_count() or 1) for one in rows)
     assert set(peaks) == {1, 2}
     assert 50 < peaks[1] <= peaks[2]
     assert (version / WARMUP_FILE).is_file()
@@ -174,9 +179,34 @@ def test_peaks_are_of_a_start_without_the_warmup_file(save_model, tmp_path, monk
 def test_a_cold_start_scores_the_smallest_page_first(tmp_path, monkeypatch):
     asked: list = []
     monkeypatch.setattr(engines, "load", lambda *arguments: Recorder("e", 0.0, asked))
+    monkeypatch.setattr(cold, "cores_used", lambda scorer, page: float(len(page[1])))
     pages = {size: ("q", ["d"] * size) for size in (10, 1, 50)}
-    assert set(cold._measure("e", tmp_path, pages, None)["peak_mb"]) == {1, 10, 50}
+    found = cold._measure("e", tmp_path, pages, None)
+    assert (set(found["peak_mb"]), found["cores"]) == ({1, 10, 50}, 50.0)
     assert [size for _, size in asked] == [1, 1, 10, 50]
+
+
+def test_cores_are_those_of_the_process_that_scores():
+    """One that waits for another process keeps none busy; one that computes, its own."""
+    page = ("q", ["d"])
+    waiting = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        asleep = Recorder("other", 0.01, [])
+        asleep.process_id = waiting.pid
+        assert cold.cores_used(asleep, page, 0.2) == pytest.approx(0, abs=0.2)
+    finally:
+        waiting.kill()
+        waiting.wait()
+
+    class Computing(Recorder):
+        def score(self, query, documents):
+            end = time.thread_time() + 0.02
+            while time.thread_time() < end:
+                pass
+
+    computing = Computing("own", 0.0, [])
+    computing.process_id = os.getpid()
+    assert cold.cores_used(computing, page, 0.2) > 0.3  # less than 1 where the machine is busy
 
 
 @pytest.mark.parametrize(("threads", "wanted"), [(None, "7"), (1, "1")])

@@ -1,6 +1,7 @@
-"""Cold start and peak memory of one engine and model, in a process of its own."""
+"""Cold start, peak memory and cores of one engine and model, in a process of its own."""
 
 import multiprocessing
+import os
 import tempfile
 import time
 from collections.abc import Mapping
@@ -12,11 +13,13 @@ from kdmatch.serving import engines
 from kdmatch.serving.bench.pages import Page
 from kdmatch.serving.warmup import WARMUP_FILE
 
+_SECONDS_FOR_CORES = 1.0
+
 
 def cold_start(
     engine: str, path: Path, pages: Mapping[int, Page], threads: int | None = None
 ) -> dict[str, Any]:
-    """Load, score one page of each size, look at the memory; in a fresh process.
+    """Load, score one page of each size, look at memory and processors; in a fresh process.
 
     Args:
         engine: name of the engine.
@@ -26,7 +29,8 @@ def cold_start(
 
     Returns:
         `load_ms`, import of the engine's library included; `first_ms`, the
-        first call, on the smallest page; `peak_mb`, by documents, the most
+        first call, on the smallest page; `cores`, how many of them the largest
+        page keeps busy, in the mean of a second; `peak_mb`, by documents, the most
         memory that was resident up to and with a page of that size.
     """
     # A worker that has been used once holds the libraries and the memory of that use.
@@ -57,7 +61,7 @@ def measure_cold(
     """Cold starts with and without the warm-up file, and peaks by documents.
 
     Returns:
-        rows `{"model", "engine", "warmup", "load_ms", "first_ms"}`, and the
+        rows `{"model", "engine", "warmup", "load_ms", "first_ms", "cores"}`, and the
         peak memory in MB by documents, of a start without the file: its pages
         would hide what smaller ones need.
     """
@@ -85,6 +89,42 @@ def peak_mb(process_id: int) -> float:
     return 0.0
 
 
+def cores_used(
+    scorer: engines.Scorer, page: Page, seconds: float = _SECONDS_FOR_CORES
+) -> float | None:
+    """Processor time over wall time, of all threads of the process that scores a page.
+
+    What an engine takes beside the threads that it was given shows here.
+
+    Args:
+        scorer: a loaded model.
+        page: scored again and again, at least three times.
+        seconds: float. For so long.
+
+    Returns:
+        None where the system hides another process's times.
+    """
+    before = _processor_seconds(scorer.process_id)
+    started = time.perf_counter()
+    calls = 0
+    while calls < 3 or time.perf_counter() - started < seconds:
+        scorer.score(*page)
+        calls += 1
+    after, took = _processor_seconds(scorer.process_id), time.perf_counter() - started
+    return None if before is None or after is None else round((after - before) / took, 2)
+
+
+def _processor_seconds(process_id: int) -> float | None:
+    if process_id == os.getpid():
+        return time.process_time()
+    try:
+        stat = Path(f"/proc/{process_id}/stat").read_text("ascii", "ignore")
+    except OSError:
+        return None
+    user, system = stat.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 def _measure(
     engine: str, path: Path, pages: dict[int, Page], threads: int | None
 ) -> dict[str, Any]:
@@ -97,9 +137,11 @@ def _measure(
     for size, page in sorted(pages.items()):
         scorer.score(*page)
         peaks[size] = round(peak_mb(scorer.process_id), 1)
+    cores = cores_used(scorer, pages[max(pages)])
     scorer.close()
     return {
         "load_ms": round((loaded - started) * 1000, 1),
         "first_ms": round((answered - loaded) * 1000, 2),
+        "cores": cores,
         "peak_mb": peaks,
     }

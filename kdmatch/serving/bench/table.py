@@ -17,10 +17,11 @@ def bench_table(bench: Mapping[str, Any]) -> Table:
     """A `bench.json` as a table: a line for each model and engine, a column for each size.
 
     A cell is `p50 / p99` in ms, of fewer than 100 calls without a p99 and with their
-    number; then documents a second on the largest page, the peak memory and, where cold starts
-    were measured, the ms that a load and the first call after it took, with the warm-up file and
-    without where there is one. Where an engine's scores differ from the reference's by more than
-    0.001, a last column says by how much.
+    number; then documents a second on the largest page, the peak memory and, where cold
+    starts were measured, the cores that the largest page keeps busy and the ms that a load
+    and the first call after it took, with the warm-up file and without where there is one.
+    Where an engine's scores differ from the reference's by more than 0.001, a last column
+    says by how much.
     """
     headings, lines = _cells(bench)
     table = Table(
@@ -68,7 +69,7 @@ def _cells(bench: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     starts: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for one in bench.get("cold_start") or ():
         starts.setdefault((one["model"], one["engine"]), []).append(one)
-    headings += ["load ms", "first ms"] if starts else []
+    headings += ["cores", "load ms", "first ms"] if starts else []
     headings += ["scores off by"] if differences else []
     lines = []
     for (model, engine), found in by_model_and_engine(bench).items():
@@ -85,9 +86,11 @@ def _cells(bench: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def _cold(starts: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Load and first call in ms, the start with the warm-up file first."""
+    """Cores, then load and first call in ms, the start with the warm-up file first."""
     ordered = sorted(starts, key=lambda one: not one["warmup"])
+    cores = next((f"{one['cores']:.1f}" for one in ordered if one.get("cores") is not None), None)
     return [
+        cores or formatting.MISSING,
         " / ".join(f"{one['load_ms']:,.0f}" for one in ordered) or formatting.MISSING,
         " / ".join(formatting.milliseconds(one["first_ms"]) for one in ordered)
         or formatting.MISSING,
