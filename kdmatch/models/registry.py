@@ -55,9 +55,10 @@ def matcher_arguments(preset: str, **overrides: Any) -> dict[str, Any]:
             another type.
     """
     kind = matcher_class(preset)
+    # Of a class, some Pythons (3.11.2, Debian's) give the signature of Keras's `__new__`.
     arguments = {
         name: one
-        for name, one in inspect.signature(kind).parameters.items()
+        for name, one in inspect.signature(kind.__init__).parameters.items()
         if one.default is not one.empty and name != "dtype"
     }
     for name, value in overrides.items():
