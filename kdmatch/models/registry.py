@@ -47,6 +47,16 @@ def build_matcher(preset: str, **overrides: Any) -> Matcher:
         raise UserError(f"model preset {preset}: {error}") from error
 
 
+def optional_arguments(kind: type[Matcher]) -> dict[str, inspect.Parameter]:
+    """What a matcher's constructor takes, with a default, and a config may say: by name."""
+    # Not of the class: some Pythons (3.11.2, Debian's) give the signature of Keras's `__new__`.
+    return {
+        name: one
+        for name, one in inspect.signature(kind.__init__).parameters.items()
+        if one.default is not one.empty and name != "dtype"
+    }
+
+
 def matcher_arguments(preset: str, **overrides: Any) -> dict[str, Any]:
     """All arguments that a preset's matcher is built with, but for its vocabulary's size.
 
@@ -55,12 +65,7 @@ def matcher_arguments(preset: str, **overrides: Any) -> dict[str, Any]:
             another type.
     """
     kind = matcher_class(preset)
-    # Of a class, some Pythons (3.11.2, Debian's) give the signature of Keras's `__new__`.
-    arguments = {
-        name: one
-        for name, one in inspect.signature(kind.__init__).parameters.items()
-        if one.default is not one.empty and name != "dtype"
-    }
+    arguments = optional_arguments(kind)
     for name, value in overrides.items():
         if name not in arguments:
             meant = did_you_mean(name, arguments, f"known: {', '.join(arguments)}")

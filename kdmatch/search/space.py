@@ -1,6 +1,5 @@
 """What a search varies: ranges read from where fields are declared, and back into a config."""
 
-import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ import keras_tuner
 import numpy as np
 
 from kdmatch.errors import UserError, did_you_mean
-from kdmatch.models.registry import matcher_arguments, matcher_class
+from kdmatch.models.registry import matcher_arguments, matcher_class, optional_arguments
 from kdmatch.pipeline.config.loader import merge, parse_config
 from kdmatch.pipeline.config.models import DistillationConfig, StudentConfig, TrainingConfig
 from kdmatch.pipeline.config.run import Config
@@ -136,11 +135,7 @@ def current_values(config: Config, student: str) -> dict[str, Any]:
     model = config.student(student)
     encoder_kind(model.preset)
     matcher = matcher_class(model.preset)
-    defaults = {
-        name: parameter.default
-        for name, parameter in inspect.signature(matcher.__init__).parameters.items()
-        if parameter.default is not inspect.Parameter.empty and name != "dtype"
-    }
+    defaults = {name: one.default for name, one in optional_arguments(matcher).items()}
     arguments = {**defaults, **matcher.presets[model.preset], **model.arguments}
     values = {
         f"arguments.{name}": float(value)  # YAML's 0 for a rate is an int

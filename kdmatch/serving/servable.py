@@ -6,8 +6,9 @@ from typing import Any
 
 import grpc
 
-from kdmatch.serving.session import SavedModelSession, warmup_requests
+from kdmatch.serving.session import SavedModelSession
 from kdmatch.serving.tensors import RequestError, check_names, from_proto, grpc_status, to_proto
+from kdmatch.serving.warmup import warmup_requests
 
 
 class Servable:
@@ -42,16 +43,17 @@ class Servable:
         """
         import tensorflow as tf
 
-        signature = self.signature_defs.get(signature_name)
-        if signature is None or not signature.method_name:
+        specs = self._session.inputs.get(signature_name)
+        if specs is None:
             raise RequestError(
                 grpc.StatusCode.FAILED_PRECONDITION,
                 f'Serving signature key "{signature_name}" not found.',
             )
-        check_names(inputs, signature.inputs, output_filter, signature.outputs)
-        arrays = {name: from_proto(name, inputs[name], signature.inputs[name]) for name in inputs}
+        outputs = self.signature_defs[signature_name].outputs
+        check_names(inputs, specs, output_filter, outputs)
+        arrays = {name: from_proto(name, inputs[name], spec) for name, spec in specs.items()}
         try:
             result = self._session.run(signature_name, arrays)
         except tf.errors.OpError as error:
             raise RequestError(grpc_status(error.error_code), error.message) from error
-        return {name: to_proto(result[name]) for name in output_filter or sorted(result)}
+        return {name: to_proto(result[name]) for name in output_filter or sorted(outputs)}

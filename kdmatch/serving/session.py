@@ -8,7 +8,6 @@ import numpy as np
 
 from kdmatch.quiet import import_tensorflow_quietly, without_warnings
 from kdmatch.serving.threads import session_config
-from kdmatch.serving.warmup import read_warmup
 
 
 class SavedModelSession:
@@ -22,8 +21,9 @@ class SavedModelSession:
         path: Path. Directory that holds `saved_model.pb`.
 
     Attributes:
-        signature_defs: the `SignatureDef` messages, by name; that of an initialiser, without a
-            `method_name`, cannot be run.
+        signature_defs: the `SignatureDef` messages, by name.
+        inputs: of each signature that can be run, which an initialiser's cannot, the
+            `TensorSpec` of each input.
 
     Raises:
         OSError, tf.errors.OpError: if there is no SavedModel, or one that cannot be loaded.
@@ -39,13 +39,21 @@ class SavedModelSession:
             self._session = v1.Session(graph=graph, config=session_config())
             loaded = v1.saved_model.loader.load(self._session, ["serve"], str(path))
         self.signature_defs = copied_signatures(loaded)
+        self.inputs = {
+            name: {
+                key: tf.TensorSpec(info.tensor_shape, info.dtype)
+                for key, info in one.inputs.items()
+            }
+            for name, one in self.signature_defs.items()
+            if one.method_name  # the initialiser, which the loader has run, has none
+        }
         self._calls = {
             name: self._session.make_callable(
                 {output: info.name for output, info in one.outputs.items()},
                 [one.inputs[key].name for key in sorted(one.inputs)],
             )
             for name, one in self.signature_defs.items()
-            if one.method_name  # the initialiser, which the loader has run, has none
+            if name in self.inputs
         }
 
     def run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -79,9 +87,3 @@ def copied_signatures(meta_graph: Any) -> dict[str, Any]:
     """
     found = meta_graph.signature_def
     return {name: type(one).FromString(one.SerializeToString()) for name, one in found.items()}
-
-
-def warmup_requests(path: Path) -> list[tuple[str, Any]]:
-    """A version's warm-up requests: the signature of each, and a `PredictRequest`."""
-    requests = [record.predict_log.request for record in read_warmup(path)]
-    return [(one.model_spec.signature_name or "serving_default", one) for one in requests]

@@ -34,7 +34,7 @@ def check_names(inputs: Any, specs: Any, output_filter: Sequence[str], outputs: 
 
     Args:
         inputs: mapping from input name to `TensorProto`, as sent.
-        specs: mapping whose keys are the signature's inputs.
+        specs: mapping from input name to `TensorSpec`, as wanted.
         output_filter: names of the outputs asked for; all if empty.
         outputs: mapping whose keys are the signature's outputs.
 
@@ -64,7 +64,7 @@ def check_names(inputs: Any, specs: Any, output_filter: Sequence[str], outputs: 
 
 
 def from_proto(name: str, proto: Any, spec: Any) -> np.ndarray:
-    """Reads a `TensorProto` into an array that fits a signature's `TensorInfo`.
+    """Reads a `TensorProto` into an array that fits a `TensorSpec`.
 
     Raises:
         RequestError: INVALID_ARGUMENT for a wrong dtype, a wrong shape, or a
@@ -74,15 +74,13 @@ def from_proto(name: str, proto: Any, spec: Any) -> np.ndarray:
     from tensorflow.core.framework import types_pb2
 
     invalid = grpc.StatusCode.INVALID_ARGUMENT
-    if proto.dtype != spec.dtype:
+    if proto.dtype != spec.dtype.as_datatype_enum:
         try:
             given = tf.dtypes.as_dtype(proto.dtype).name
         except (TypeError, KeyError):
             given = f"dtype {proto.dtype}"
         raise RequestError(
-            invalid,
-            f"Expects input {name} to be {tf.dtypes.as_dtype(spec.dtype).name} "
-            f"but {given} is provided",
+            invalid, f"Expects input {name} to be {spec.dtype.name} but {given} is provided"
         )
     dims = [dim.size for dim in proto.tensor_shape.dim]
     elements = 1
@@ -99,10 +97,9 @@ def from_proto(name: str, proto: Any, spec: Any) -> np.ndarray:
             array = tf.io.parse_tensor(proto.SerializeToString(), spec.dtype).numpy()
     except tf.errors.OpError as error:
         raise RequestError(invalid, f"tensor parsing error: {name}") from error
-    shape = tf.TensorShape(spec.tensor_shape)
-    if not shape.is_compatible_with(array.shape):
+    if not spec.shape.is_compatible_with(array.shape):
         raise RequestError(
-            invalid, f"input {name} has shape {array.shape}, the signature takes {shape}"
+            invalid, f"input {name} has shape {array.shape}, the signature takes {spec.shape}"
         )
     return array
 

@@ -98,3 +98,9 @@ def read_warmup(version_dir: Path) -> list[Any]:
         return [prediction_log_pb2.PredictionLog.FromString(record) for record in records]
     except (tf.errors.DataLossError, DecodeError) as error:
         raise UserError(f"{path}: damaged warm-up file; export the model again") from error
+
+
+def warmup_requests(version_dir: Path) -> list[tuple[str, Any]]:
+    """A version's warm-up requests: the signature of each, and a `PredictRequest`."""
+    requests = [record.predict_log.request for record in read_warmup(version_dir)]
+    return [(one.model_spec.signature_name or "serving_default", one) for one in requests]

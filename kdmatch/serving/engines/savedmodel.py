@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from kdmatch.quiet import import_tensorflow_quietly
-from kdmatch.serving.session import SavedModelSession, warmup_requests
+from kdmatch.serving.session import SavedModelSession
 from kdmatch.serving.threads import inter_op_of, set_threads
+from kdmatch.serving.warmup import warmup_requests
 
 
 class SavedModelScorer:
