@@ -10,6 +10,7 @@ from kdmatch.pipeline.config.run import Config
 from kdmatch.pipeline.scoring import matcher_folder, model_config
 from kdmatch.pipeline.training_stage import encoder_kind
 from kdmatch.serving.engines import SAVED_MODEL_VARIANTS, VARIANT_OF
+from kdmatch.serving.graph import REVISION
 from kdmatch.serving.versions import latest_version
 
 
@@ -50,7 +51,7 @@ def artifact(root: Path, model: str, engine: str) -> Path:
 
 
 def prepare(config: Config, root: Path, model: str, engine: str) -> str | None:
-    """Export the model for the engine where it is not there, or was made of other weights.
+    """Export the model for the engine where it is missing, or made of other weights or by other code.
 
     Returns:
         why that cannot be done, or None.
@@ -61,7 +62,8 @@ def prepare(config: Config, root: Path, model: str, engine: str) -> str | None:
     matcher = matcher_folder(config, root, model)
     weights = matcher / "model.weights.h5"
     written = path / "saved_model.pb" if engine in VARIANT_OF else path
-    made_of, key = path.parent / "made_of.json", {"weights": file_hash(weights)}
+    made_of = path.parent / "made_of.json"
+    key = {"weights": file_hash(weights), "graph": REVISION}
     if written.is_file() and made_of.is_file() and read_json(made_of) == key:
         return None
     made_of.unlink(missing_ok=True)

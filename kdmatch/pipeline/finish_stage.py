@@ -21,6 +21,7 @@ from kdmatch.pipeline.run_directory import RunDirectory
 from kdmatch.pipeline.scoring import matcher_folder, model_config, student_folders
 from kdmatch.pipeline.teacher_stage import matcher_teachers
 from kdmatch.pipeline.training_stage import encoder_kind
+from kdmatch.serving.graph import REVISION
 from kdmatch.serving.versions import latest_version
 
 
@@ -33,7 +34,7 @@ def finish(config: Config, root: Path, directory: RunDirectory, console: Console
     for name in exported_models(config):
         directory.stage(
             f"export/{name}",
-            {"model": name, "graph": "packed"},
+            {"model": name, "graph": f"packed, {REVISION}"},
             ["teacher"] if name == "teacher" else [one for one in trained if f"/{name}/" in one],
             partial(_export, config, root, name),
         )

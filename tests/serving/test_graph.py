@@ -10,6 +10,8 @@ import pytest
 import tensorflow as tf
 
 from kdmatch.serving.export import export
+from kdmatch.serving.graph.scorers import make_scorer
+from kdmatch.serving.graph.sizes import SIZES, spare
 from kdmatch.serving.ops import read_meta_graphs
 
 from .matchers import CASES, ENCODERS, PAIRS, by_text, matcher_of, strings
@@ -104,3 +106,37 @@ def test_bfloat16_is_near(tmp_path):
     expected = matcher(encoder(**strings(PAIRS))).numpy()
     difference = np.abs(by_text(tf.saved_model.load(str(version)), PAIRS) - expected)
     assert 1e-6 < difference.max() < 0.05
+
+
+@pytest.mark.parametrize("case", ["albert_covered", "textcnn", "cnn_attention_covered"])
+def test_products_meet_few_shapes(case: str, monkeypatch: pytest.MonkeyPatch):
+    scorer = make_scorer(matcher_of(case), ENCODERS[CASES[case][1]](), "packed", "float32")
+    rows: set[int] = set()
+    product = tf.matmul
+
+    def recorded(a: tf.Tensor, b: tf.Tensor, **options: Any) -> tf.Tensor:
+        rows.update([a.shape[0]] if a.shape.rank == 2 else [])
+        return product(a, b, **options)
+
+    monkeypatch.setattr(tf, "matmul", recorded)
+    tf.config.run_functions_eagerly(True)
+    try:
+        for first in range(len(PAIRS)):
+            page = [PAIRS[(first + i) % len(PAIRS)] for i in range(5)]
+            scorer.from_text(**strings(page))
+    finally:
+        tf.config.run_functions_eagerly(False)
+    assert rows > {5}
+    assert rows - {5} <= set(SIZES.tolist())
+
+
+def test_sizes_are_near():
+    counts = np.unique(np.geomspace(1, 3e6, 500).astype(np.int32))
+    spares = np.array([int(spare(tf.constant(count))) for count in counts])
+    inside = counts <= SIZES[-1]
+    assert set((counts + spares)[inside].tolist()) <= set(SIZES.tolist())
+    assert (spares[~inside] == 0).all()
+    assert not inside.all()
+    assert (spares >= 0).all()
+    assert (spares < np.maximum(4, counts / 16 + 1)).all()
+    assert int(spare(tf.constant(0))) == 0

@@ -36,7 +36,9 @@ def find_places(page: Packed, heads: int) -> Places:
     token = tf.expand_dims(page.starts, 1) + place * tf.cast(is_token, tf.int32)
     parts = np.arange(3 * heads, dtype=np.int32).reshape(3, 1, heads, 1)
     gather = token[None, :, None, :] * (3 * heads) + parts
-    own = tf.expand_dims(page.rows * heads, 1) + np.arange(heads, dtype=np.int32)
+    # Spare tokens, of a row after the last, read some other: nobody reads them.
+    rows = tf.minimum(page.rows, tf.size(page.lengths) - 1)
+    own = tf.expand_dims(rows * heads, 1) + np.arange(heads, dtype=np.int32)
     return Places(
         gather=gather,
         scatter=own * longest + tf.expand_dims(page.positions, 1),

@@ -5,7 +5,7 @@ sum and one pool serve all of them, and padding between the sides keeps
 convolutions from reading across.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import tensorflow as tf
 
@@ -20,6 +20,7 @@ from kdmatch.serving.graph.similarity import (
     match_channels,
     soft_counts,
 )
+from kdmatch.serving.graph.sizes import pad_end, spare
 from kdmatch.serving.graph.words import PageWords
 
 
@@ -29,8 +30,9 @@ class Frame:
 
     Attributes:
         margin: int. Columns of padding, as many as the widest convolution reads across.
-        places: int32 `(words,)`. Index of each real word in the flattened frame.
-        sides: int32 `(words,)`. `2 · row`, one more for a document's word.
+        places: int32 `(words,)`. Index of each real word in the flattened frame; spare ones, to one
+            of `sizes.SIZES`, are the first row's first.
+        sides: int32 `(words,)`. `2 · row`, one more for a document's word; `count` for spare ones.
         count: int32 scalar. Twice the batch.
     """
 
@@ -42,6 +44,7 @@ class Frame:
 
 def score_words(weights: CnnWeights, page: PageWords) -> tf.Tensor:
     """Scores float32 `(batch,)` in (-1, 1)."""
+    page = replace(page, words=pad_end(page.words, spare(tf.size(page.words))))
     vectors = tf.gather(weights.words, page.words)
     units = Units.of(vectors)
     similarity = None
@@ -86,11 +89,13 @@ def _find_words(page: PageWords, numbers: tf.Tensor, margin: int) -> Frame:
     rows, columns = tf.unstack(tf.cast(tf.where(tf.not_equal(numbers, 0)), tf.int32), axis=1)
     shape = tf.shape(numbers)
     is_document = columns >= tf.shape(page.query)[1] + 2 * margin
+    count = 2 * shape[0]
+    more = spare(tf.size(rows))
     return Frame(
         margin=margin,
-        places=rows * shape[1] + columns,
-        sides=2 * rows + tf.cast(is_document, tf.int32),
-        count=2 * shape[0],
+        places=pad_end(rows * shape[1] + columns, more, margin),
+        sides=pad_end(2 * rows + tf.cast(is_document, tf.int32), more, count),
+        count=count,
     )
 
 
@@ -130,7 +135,7 @@ def _pool(hidden: tf.Tensor, frame: Frame) -> tf.Tensor:
     both = tf.concat(
         [tf.math.segment_max(hidden, frame.sides), tf.math.segment_mean(hidden, frame.sides)],
         axis=1,
-    )
+    )[: frame.count]
     # Of sides after the last that has a word there are none yet; those before it are 0.
     both = tf.pad(both, [[0, frame.count - tf.shape(both)[0]], [0, 0]])
     return tf.reshape(both, [-1, 2, 2 * hidden.shape[1]])
@@ -162,6 +167,7 @@ def _attend(
     )
     own = tf.concat([queries, documents], axis=1)
     found = tf.gather_nd(found, tf.where(tf.not_equal(own, 0)))
+    found = tf.pad(found, [[0, tf.shape(hidden)[0] - tf.shape(found)[0]], [0, 0]])
     seen = tf.concat([hidden, found, tf.abs(hidden - found), hidden * found], axis=1)
     pools = _pool(tf.nn.relu(dense(seen, weights.compare)), frame)
     return tf.reshape(pools, [-1, 2 * pools.shape[2]])

@@ -1,11 +1,14 @@
 """The score of a BERT or ALBERT matcher on packed tokens."""
 
+from dataclasses import replace
+
 import numpy as np
 import tensorflow as tf
 
 from kdmatch.serving.graph.attention import Places, attend, find_places
 from kdmatch.serving.graph.dense import dense
 from kdmatch.serving.graph.pack import Packed
+from kdmatch.serving.graph.sizes import pad_end, spare
 from kdmatch.serving.graph.weights import EncoderWeights, Layer
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -30,19 +33,33 @@ def score_packed(
     Returns:
         float32 `(rows,)` in (-1, 1).
     """
+    page, segments = _rounded(page, segments)
     places = find_places(page, weights.heads)
     x = _embed(weights, page, segments)
     for layer in weights.layers:
         x = _transform(layer, x, places, weights.heads, wide)
     hidden = x * weights.scale + weights.shift
+    rows = tf.size(page.lengths)
     pools = [
         tf.gather(hidden, page.starts),
-        tf.math.segment_max(hidden, page.rows),
-        tf.math.segment_mean(hidden, page.rows),
+        tf.math.segment_max(hidden, page.rows)[:rows],
+        tf.math.segment_mean(hidden, page.rows)[:rows],
     ]
     pooled = tf.concat(pools if told is None else [*pools, told], axis=1)
     logit = dense(tf.tanh(dense(pooled, weights.head)), weights.logit)
     return tf.reshape(tf.tanh(logit), [-1])
+
+
+def _rounded(page: Packed, segments: tf.Tensor) -> tuple[Packed, tf.Tensor]:
+    """With spare tokens to one of `sizes.SIZES`, of a row after the last."""
+    more = spare(tf.size(page.ids))
+    padded = replace(
+        page,
+        ids=pad_end(page.ids, more),
+        rows=pad_end(page.rows, more, tf.size(page.lengths)),
+        positions=pad_end(page.positions, more),
+    )
+    return padded, pad_end(segments, more)
 
 
 def _embed(weights: EncoderWeights, page: Packed, segments: tf.Tensor) -> tf.Tensor:
