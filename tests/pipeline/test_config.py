@@ -174,6 +174,31 @@ def test_a_model_has_its_recipe_below_its_own_keys(tmp_path: Path) -> None:
     assert "match_characters" not in chinese.student("albert").arguments
 
 
+@pytest.mark.parametrize(
+    ("own", "common", "expected"),
+    [
+        (None, None, (0.3, 0.05, 0.2, "exp")),
+        ({"scaling": "none"}, {"margin": 0.5}, (0.3, 0.05, 0.2, "none")),
+        ({"beta": 0.1}, None, (1.0, 0.1, 1.0, "exp")),
+        (None, {"gamma": 0.7}, (1.0, 0.5, 0.7, "exp")),
+        ({"scaling": "none"}, {"alpha": 2.0}, (2.0, 0.5, 1.0, "none")),
+    ],
+)
+def test_a_narrow_albert_has_its_own_losses_unless_any_is_named(
+    tmp_path: Path, own: dict | None, common: dict | None, expected: tuple
+) -> None:
+    narrow = {"preset": "albert_1l_128"} | ({"distillation": own} if own else {})
+    raw = {**RAW, "students": {"narrow": narrow, "wide": {"preset": "albert_1l_256"}}}
+    raw |= {"distillation": common} if common else {}
+    config = load_config(write(tmp_path, raw))
+    losses = config.distillation_of("narrow")
+    assert (losses.alpha, losses.beta, losses.gamma, losses.scaling) == expected
+    assert losses.margin == (common or {}).get("margin", 0.7)
+    assert config.distillation_of("wide") == config.distillation
+    rates = [config.student(name).training.learning_rate for name in ("narrow", "wide")]
+    assert rates == [1e-3, 4e-4]
+
+
 @pytest.mark.parametrize("steps", ["2500", '"2500"', "2500.0", "${STEPS}"])
 def test_however_steps_are_written_the_average_is_theirs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: str

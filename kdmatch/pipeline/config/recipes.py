@@ -26,6 +26,10 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     "cnn_attention": {"steps": 1800, "learning_rate": 1e-3, "validate_every": 300, "patience": 3},
 }
 _NEW_BERT = {"learning_rate": 3e-4}
+# Small ALBERTs learn best from the teachers, with few of the labels.
+_NARROW_ALBERTS = ("albert_1l_128", "albert_1l_64")
+_NARROW = {"learning_rate": 1e-3}
+_FROM_TEACHERS = {"alpha": 0.3, "beta": 0.05, "gamma": 0.2}
 
 
 def with_recipes(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,7 +39,9 @@ def with_recipes(raw: Mapping[str, Any]) -> dict[str, Any]:
     a BERT that starts from pre-trained weights: it finds that out by itself; a CNN
     `match_characters` where the text is said to be Chinese), trains with the steps and the learning
     rate that suited its kind, and keeps a moving average of its weights; an ALBERT has no dropout,
-    for the teachers' scores keep it from learning labels by heart.
+    for the teachers' scores keep it from learning labels by heart, and one of 128 or 64 has weights
+    of its losses that leave it few of the labels, unless its section or the run's `distillation`
+    names `alpha`, `beta` or `gamma`.
 
     Args:
         raw: mapping, the keys of a config as YAML gives them; anything wrong in it is left for
@@ -52,7 +58,25 @@ def with_recipes(raw: Mapping[str, Any]) -> dict[str, Any]:
     for place in ("further_teachers", "students"):
         if isinstance(models := raw.get(place), Mapping):
             made[place] = {name: _with_recipe(model, language) for name, model in models.items()}
+    if isinstance(students := made.get("students"), Mapping):
+        common = raw.get("distillation")
+        made["students"] = {name: _with_losses(one, common) for name, one in students.items()}
     return made
+
+
+def _with_losses(student: Any, common: Any) -> Any:
+    """A narrow ALBERT's weights of the losses: the three go together, or stay as they are."""
+    if not _is_narrow_albert(student):
+        return student
+    own = student.get("distillation") or {}
+    named = [section for section in (own, common) if isinstance(section, Mapping)]
+    if not isinstance(own, Mapping) or any(_FROM_TEACHERS.keys() & one for one in named):
+        return student
+    return {**student, "distillation": {**_FROM_TEACHERS, **own}}
+
+
+def _is_narrow_albert(model: Any) -> bool:
+    return isinstance(model, Mapping) and model.get("preset") in _NARROW_ALBERTS
 
 
 def _with_recipe(model: Any, language: Any) -> Any:
@@ -64,6 +88,7 @@ def _with_recipe(model: Any, language: Any) -> Any:
     training = dict(RECIPES[kind])
     if kind == "albert":
         arguments["dropout"] = 0.0
+        training |= _NARROW if _is_narrow_albert(model) else {}
     elif kind != "bert":
         arguments |= {"match_characters": True} if language == "zh" else {}
     elif model.get("start", "scratch") in _OWN_STARTS:
