@@ -51,7 +51,7 @@ def artifact(root: Path, model: str, engine: str) -> Path:
 
 
 def prepare(config: Config, root: Path, model: str, engine: str) -> str | None:
-    """Export the model for the engine where it is missing, or made of other weights or by other code.
+    """Export the model for the engine unless it is there, of these weights and by this code.
 
     Returns:
         why that cannot be done, or None.
