@@ -100,6 +100,14 @@ def bench(
         int | None,
         typer.Option(help="Threads within an operation; each engine's own choice if not given."),
     ] = None,
+    pages: Annotated[
+        int,
+        typer.Option(
+            help="Distinct pages of each size. An engine that compiles for shapes meets few pages "
+            "again and again, and many for the first time.",
+            min=1,
+        ),
+    ] = 32,
     cold: Annotated[bool, typer.Option(help="Measure cold starts and peak memory too.")] = True,
     markdown: Annotated[bool, typer.Option(help="Print the table as Markdown.")] = False,
     json_file: JsonOption = None,
@@ -129,6 +137,7 @@ def bench(
         documents=_sizes(documents),
         seconds=seconds,
         threads=threads,
+        pages=pages,
         cold=cold,
     )
     result = bench_run(config, run, rows, data.name, options, Console(quiet=markdown))

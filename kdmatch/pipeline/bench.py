@@ -24,7 +24,6 @@ from kdmatch.serving.bench.measure import ROUNDS, measure, row
 from kdmatch.serving.bench.pages import Page, make_pages
 
 REFERENCE = "savedmodel"
-PAGES = 32
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,7 @@ class BenchOptions:
         documents: sizes of a page.
         seconds: float. Measured for each model, engine and size.
         threads: int. Threads within an operation; each engine's own choice if None.
+        pages: int. Distinct pages of each size.
         cold: bool. Measure cold starts and peak memory, in fresh processes.
         seed: int. Of the pages.
     """
@@ -46,6 +46,7 @@ class BenchOptions:
     documents: Sequence[int] = (1, 10, 50, 200)
     seconds: float = 3.0
     threads: int | None = None
+    pages: int = 32
     cold: bool = True
     seed: int = 0
 
@@ -76,7 +77,8 @@ def bench_run(
     if not paths:
         raise UserError(f"{root}: nothing to measure; {'; '.join(skipped)}")
     pages = {
-        size: make_pages(rows, size, PAGES, options.seed) for size in sorted(options.documents)
+        size: make_pages(rows, size, options.pages, options.seed)
+        for size in sorted(options.documents)
     }
 
     def leave_out(line: str) -> None:
@@ -197,5 +199,6 @@ def _environment(options: BenchOptions) -> dict[str, Any]:
         "architecture": platform.machine(),
         "threads": options.threads,
         "seconds": options.seconds,
+        "pages": options.pages,
         "versions": versions,
     }

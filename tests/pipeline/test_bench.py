@@ -101,7 +101,8 @@ def test_variants_of_the_savedmodel_are_measured_where_they_are_asked_for() -> N
 
 def test_markdown_is_the_table_alone(run: Path) -> None:
     options = ("--engines", "savedmodel", "--models", "textcnn", "--documents", "2", "--markdown")
-    lines = bench(run, *options).strip().splitlines()
+    lines = bench(run, *options, "--pages", "3").strip().splitlines()
+    assert json.loads((run / "bench.json").read_text("utf-8"))["environment"]["pages"] == 3
     assert lines[0] == "| model | engine | 2 docs | docs/s | peak MB |"
     assert len(lines) == 3
 
