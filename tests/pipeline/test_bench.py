@@ -12,6 +12,9 @@ from typer.testing import CliRunner
 from kdmatch.cli import app
 from kdmatch.errors import UserError
 from kdmatch.pipeline.bench import BenchOptions
+from kdmatch.pipeline.bench_models import artifact, prepare
+from kdmatch.pipeline.config.loader import load_config
+from kdmatch.pipeline.scoring import matcher_folder
 from kdmatch.serving import engines
 from kdmatch.serving.versions import list_versions
 
@@ -119,3 +122,23 @@ def test_markdown_is_the_table_alone(run: Path) -> None:
 def test_mistakes_are_one_line(finished_run: Path, arguments: tuple, message: str) -> None:
     with pytest.raises(UserError, match=message):
         bench(finished_run, *arguments)
+
+
+def test_what_an_engine_loads_is_made_once_of_each_weights_and_revision(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load_config(run / "config.yaml")
+    graph = artifact(run, "albert", "plain") / "saved_model.pb"
+
+    def made() -> int:
+        assert prepare(config, run, "albert", "plain") is None
+        return graph.stat().st_mtime_ns
+
+    first = made()
+    assert made() == first
+    monkeypatch.setattr("kdmatch.pipeline.bench_models.REVISION", 0)
+    second = made()
+    assert second != first
+    weights = matcher_folder(config, run, "albert") / "model.weights.h5"
+    weights.write_bytes(weights.read_bytes() + b"x")
+    assert made() != second
