@@ -62,7 +62,7 @@ class RunData:
         return TrainingBatches(
             student_pairs(self.root, encoder_kind(model.preset)),
             batch_size,
-            self.config.transfer.share,
+            self.config.transfer_share_of(name),
             steps,
             model.training.rows_per_query,
             seed,

@@ -58,11 +58,11 @@ def student_stage(work: Run, config: Config, student: str, seed: int, name: str 
 
 def control_stage(work: Run, config: Config, student: str, seed: int) -> Stage:
     """The stage that trains a student on labels alone, as long as with its teachers."""
-    model = config.student(student)
+    model = config.student(student).matcher
     margin = config.distillation_of(student).margin
     return Stage(
         f"students/{student}_control/seed-{seed}",
-        {"model": model.model_copy(update={"distillation": None}), "margin": margin, "seed": seed},
+        {"model": model, "margin": margin, "seed": seed},
         ["text", *(["teacher"] if model.start == "teacher" else [])],
         partial(_train, config, work.root, student, seed, False),
     )
@@ -89,7 +89,7 @@ def _train(
             config.data.positive_threshold,
             folder,
             weights=losses.model_dump() if distil else LABELS_ONLY | {"margin": losses.margin},
-            unlabelled_share=config.transfer.share if distil else 0.0,
+            unlabelled_share=config.transfer_share_of(student) if distil else 0.0,
             seed=seed,
             teacher=root / "teacher",
             advance=advance,
@@ -100,9 +100,9 @@ def _train(
 def student_inputs(config: Config, name: str, seed: int) -> dict[str, Any]:
     """What a distilled student is made from, for its stage's key."""
     return {
-        "model": config.student(name).model_copy(update={"distillation": None}),
+        "model": config.student(name).matcher,
         "distillation": config.distillation_of(name),
-        "share": config.transfer.share,
+        "share": config.transfer_share_of(name),
         "seed": seed,
     }
 

@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,19 +36,17 @@ class Lever:
 
     Attributes:
         student: keys of a student's section that switch it off.
-        run: keys of the config that do.
         alone: whether it can do anything beside labels alone.
     """
 
-    student: Mapping[str, Any] = field(default_factory=dict)
-    run: Mapping[str, Any] = field(default_factory=dict)
+    student: Mapping[str, Any]
     alone: bool = True
 
 
 LEVERS: dict[str, Lever] = {
     "soft": Lever({"distillation": {"alpha": 0.0}}),
     "relevance": Lever({"distillation": {"gamma": 0.0}}),
-    "transfer": Lever(run={"transfer": {"share": 0.0}}, alone=False),
+    "transfer": Lever({"transfer_share": 0.0}, alone=False),
     "scaling": Lever({"distillation": {"scaling": "none"}}),
     "details": Lever({"arguments": {"match_details": False}}),
     "coverage": Lever({"arguments": {"match_coverage": False}}),
@@ -101,20 +99,18 @@ VARIANTS = {"levers": variants, "losses": losses}
 def without(config: Config, student: str, levers: Sequence[str]) -> Config:
     """The config with some levers off for a student."""
     for name in levers:
-        config = _merged(config, student, LEVERS[name].student, LEVERS[name].run)
+        config = _merged(config, student, LEVERS[name].student)
     return config
 
 
-def _merged(
-    config: Config, student: str, section: Mapping[str, Any], rest: Mapping[str, Any] | None = None
-) -> Config:
-    """The config with other keys in a student's section and elsewhere.
+def _merged(config: Config, student: str, section: Mapping[str, Any]) -> Config:
+    """The config with other keys in a student's section.
 
     An argument that is not given is off: nothing switches it off once more.
     """
     raw = config.model_dump(mode="json")
     # What is merged into a config becomes part of it.
-    merge(raw, copy.deepcopy({"students": {student: section}, **(rest or {})}))
+    merge(raw, copy.deepcopy({"students": {student: section}}))
     own = raw["students"][student]
     given = config.student(student).arguments
     own["arguments"] = {k: v for k, v in own["arguments"].items() if v is not False or k in given}

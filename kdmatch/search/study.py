@@ -67,9 +67,9 @@ class Study:
         made_from = {
             **settings,
             "scores": json.loads(scores.read_text("utf-8"))["key"],
-            "model": section_fields(model.model_copy(update={"distillation": None})),
+            "model": section_fields(model.matcher),
             "distillation": config.distillation_of(student),
-            "share": config.transfer.share,
+            "share": config.transfer_share_of(student),
             "patience": "of a trial's length",  # not of the full one, as at first
         }
         if model.training.average or "training.average" in parameters:

@@ -144,7 +144,7 @@ class TrialTrainer:
                 config.data.positive_threshold,
                 folder,
                 weights=config.distillation_of(self.student).model_dump(),
-                unlabelled_share=config.transfer.share,
+                unlabelled_share=config.transfer_share_of(self.student),
                 seed=search.seed,
                 teacher=self.root / "teacher",
                 advance=advance,

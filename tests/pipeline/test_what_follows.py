@@ -63,6 +63,10 @@ def test_only_what_follows_a_change_is_done_again(
         "transfer.per_query=2": FOLLOWING | {"transfer"},
         "distillation.alpha=0.7": DISTILLED | EXPORTS | {"evaluate"},
         "students.textcnn.training.steps=30": own | {"evaluate"},
+        # A control is not distilled.
+        "students.textcnn.transfer_share=0.4": {"students/textcnn/seed-0", "export/textcnn"}
+        | {"evaluate"},
+        "students.textcnn.transfer_share=0.6": set(),  # `transfer.share` is the same
         "text.words.epochs=2": everything - {"data", "transfer", "gbdt"},
         "evaluation.resamples=200": {"evaluate"},
         "seeds=[0, 1]": {one.replace("seed-0", "seed-1") for one in DISTILLED | CONTROLS}

@@ -32,7 +32,8 @@ def test_variants_switch_off_what_the_recipe_uses_and_nothing_else(run: MakeRun)
     assert without.distillation_of("textcnn").alpha == 0
     assert without.distillation_of("textcnn").gamma == alone.distillation_of("textcnn").alpha == 1
     assert alone.distillation_of("textcnn").gamma == bare.distillation_of("textcnn").alpha == 0
-    assert found["- transfer"].transfer.share == bare.transfer.share == 0
+    shares = [way.transfer_share_of("textcnn") for way in (found["- transfer"], bare, without)]
+    assert shares == [0, 0, config.transfer.share]
     assert bare.student("textcnn").start == "scratch"
     assert bare.distillation_of("textcnn").beta == config.distillation.beta
 
@@ -118,7 +119,7 @@ def test_losses_come_one_after_the_other(run: MakeRun) -> None:
 
     def weights(way: Config) -> tuple[float, ...]:
         own = way.distillation_of("textcnn")
-        return own.alpha, own.beta, own.gamma, way.transfer.share
+        return own.alpha, own.beta, own.gamma, way.transfer_share_of("textcnn")
 
     assert {name: weights(way) for name, way in found.items()} == {
         "control": (recipe.alpha, recipe.beta, recipe.gamma, share),  # trained as the control is

@@ -154,6 +154,14 @@ class StudentConfig(ModelConfig):
 
     Attributes:
         distillation: keys that differ from the run's `distillation`.
+        transfer_share: share of each of its batches that is transfer rows; as `transfer.share` if
+            null.
     """
 
     distillation: Annotated[DistillationConfig | None, AddedLater()] = None
+    transfer_share: Annotated[float | None, AddedLater()] = Field(default=None, ge=0, lt=1)
+
+    @property
+    def matcher(self) -> "StudentConfig":
+        """The same without what is peculiar to its distillation."""
+        return self.model_copy(update={"distillation": None, "transfer_share": None})

@@ -119,6 +119,11 @@ class Config(Section):
         """The losses that a student learns from."""
         return self.student(student).distillation or self.distillation
 
+    def transfer_share_of(self, student: str) -> float:
+        """Share of a student's batches that is transfer rows."""
+        own = self.student(student).transfer_share
+        return self.transfer.share if own is None else own
+
     def student(self, name: str) -> StudentConfig:
         """The section of a student.
 
