@@ -56,6 +56,7 @@ def _rounded(page: Packed, segments: tf.Tensor) -> tuple[Packed, tf.Tensor]:
     padded = replace(
         page,
         ids=pad_end(page.ids, more),
+        sides=pad_end(page.sides, more),
         rows=pad_end(page.rows, more, tf.size(page.lengths)),
         positions=pad_end(page.positions, more),
     )

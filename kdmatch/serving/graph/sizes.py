@@ -1,8 +1,8 @@
 """Fewer shapes: numbers of tokens and words are rounded up before products.
 
-oneDNN compiles a kernel for each shape of a product that it has not met lately, which takes a
-tenth of a millisecond or more, and TensorFlow keeps the last 1024 of them, of all models of a
-process. Hardly two pages have as many tokens: unrounded, a busy server compiles for most of them.
+oneDNN compiles a kernel for each shape of a product that it has not met lately, which takes a tenth
+of a millisecond or more, and keeps the last 1024 of them, of all models of a process. Hardly two
+pages have as many tokens: unrounded, a busy server compiles for most of them.
 """
 
 import numpy as np
